@@ -1,0 +1,42 @@
+# make demo        the main job: base -> SFT -> reward model -> PPO -> evaluation -> report -> chat
+# make demo QUICK=1   the same, smaller, in a few minutes; SERVE=0 ends after the report
+# make test        the fast tests;  make test-slow  the rest;  make check  lint, types
+
+PYTHON ?= python3
+BIN := .venv/bin
+export ACCORDANT_HOME ?= $(CURDIR)/workspace
+RECIPE := recipes/$(if $(QUICK),quick,starter).toml
+RUN := $(if $(QUICK),quick,starter)
+SERVE ?= 1
+PORT ?= 8000
+
+.PHONY: demo test test-slow check clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/accordant doctor $(RECIPE)
+	$(BIN)/accordant round $(RECIPE)
+	@echo
+	@echo "talk to it in the terminal:  ACCORDANT_HOME=$(ACCORDANT_HOME) $(BIN)/accordant chat $(RUN)"
+ifneq ($(SERVE),0)
+	$(BIN)/accordant serve $(RUN) --port $(PORT)
+endif
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+clean:
+	rm -rf .venv workspace

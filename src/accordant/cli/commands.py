@@ -1,0 +1,268 @@
+"""Every command of `accordant`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from accordant.cli import app
+from accordant.errors import AccordantError
+
+Recipe_ = Annotated[Path, typer.Argument(help="A recipe, such as recipes/starter.toml.")]
+Set_ = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a field: --set run.seed=1 (TOML value; may be repeated).")
+]
+Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
+
+data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+console = Console()
+
+
+@app.command()
+def round(recipe: Recipe_, set_: Set_ = None) -> None:
+    """Run a whole round: base, SFT, reward models, PPO, evaluation, report. Goes on where it was stopped."""
+    from accordant.cli.live import LiveWatcher
+    from accordant.evals.report import report_lines
+    from accordant.files import read_json
+    from accordant.rounds.run import run_round
+
+    loaded = _recipe(recipe, set_)
+    report = run_round(loaded, LiveWatcher(console))
+    for line in report_lines(read_json(report.parent / "evaluation.json")):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def sft(recipe: Recipe_, set_: Set_ = None) -> None:
+    """Fine-tune the base on demonstrations."""
+    from accordant.rounds.run import train_sft
+
+    _stage(recipe, set_, train_sft)
+
+
+@app.command()
+def reward(recipe: Recipe_, set_: Set_ = None, as_json: Json_ = False) -> None:
+    """Train the reward model and report its accuracy on comparisons that it did not see."""
+    from accordant.evals.stats import wilson
+    from accordant.files import read_json
+    from accordant.rounds.run import train_reward
+
+    folder = _stage(recipe, set_, train_reward)
+    found = read_json(folder.parent / "accuracy.json")
+    interval = wilson(found["accuracy"] * found["pairs"], found["pairs"])
+    figures = {
+        "n": found["pairs"],
+        "score": found["accuracy"],
+        "interval": [interval.low, interval.high],
+        "rankings": found["rankings"],
+        "trained_on": found["trained_on"],
+    }
+    console.print(
+        f"held-out pair accuracy {found['accuracy']:.3f} [{interval.low:.3f}, {interval.high:.3f}] "
+        f"over {found['pairs']} pairs of {found['rankings']} rankings, trained on {found['trained_on']}"
+    )
+    if as_json:
+        _print_json(figures)
+
+
+@app.command()
+def ppo(recipe: Recipe_, set_: Set_ = None) -> None:
+    """Tune the SFT model against the reward model."""
+    from accordant.rounds.run import train_ppo
+
+    _stage(recipe, set_, train_ppo)
+
+
+@app.command()
+def base(
+    name: Annotated[str, typer.Argument(help="`starter`, a folder, a .gguf file or a hub id.")] = "starter",
+) -> None:
+    """Bring a base into the workspace and print its folder."""
+    from accordant.files import workspace
+    from accordant.model.base import bring_base
+
+    console.print(str(bring_base(name, workspace() / "bases")), soft_wrap=True, highlight=False)
+
+
+@app.command(name="eval")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint in the hub's format.")],
+    suite: Annotated[str, typer.Option(help="preference, premise, truth, refusal, overrefusal or style.")],
+    data: Annotated[Path, typer.Option(help="A data file in any known format.")],
+    limit: Annotated[int | None, typer.Option(help="Use the first N rows only.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 96,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    as_json: Json_ = False,
+) -> None:
+    """Measure a checkpoint on any file, with an interval."""
+    from accordant.cli.live import LiveWatcher
+    from accordant.evals.run import run_suite
+    from accordant.machine import keep_freed_memory, resolve_dtype
+
+    keep_freed_memory()
+    watcher = LiveWatcher(console)
+    result = run_suite(checkpoint, suite, data, limit, max_tokens, resolve_dtype(precision), watcher)
+    low, high = result.interval
+    console.print(f"{suite}: {result.score:.3f} [{low:.3f}, {high:.3f}], n = {result.n}", highlight=False)
+    for name, value in result.details.items():
+        console.print(f"  {name.replace('_', ' ')}: {value:.4g}", highlight=False)
+    if as_json:
+        _print_json(result.to_json())
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="Name of a run in the workspace, or its folder.")], as_json: Json_ = False
+) -> None:
+    """Write a run's HTML report again and print its figures."""
+    from accordant.evals.report import report_figures, report_lines, write_report
+    from accordant.files import read_json
+
+    folder = _run_folder(run)
+    path = write_report(folder)
+    for line in report_lines(read_json(folder / "evaluation.json")):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    if as_json:
+        _print_json(report_figures(folder))
+
+
+@app.command()
+def chat(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its PPO policy).")],
+    system: Annotated[str, typer.Option(help="A system message.")] = "",
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Mass of the words to choose from.")] = 0.9,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
+    seed: Annotated[int, typer.Option(help="Decides the answers.")] = 0,
+) -> None:
+    """Talk to a checkpoint in the terminal."""
+    import sys
+
+    from accordant.cli.chat import run_chat
+    from accordant.engine import Engine, Sampling
+    from accordant.machine import resolve_dtype
+    from accordant.model.hub import load_transformer
+    from accordant.text import Renderer
+
+    folder = _checkpoint(checkpoint)
+    renderer = Renderer.load(folder)
+    engine = Engine(load_transformer(folder, resolve_dtype("auto")), renderer)
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed)
+    run_chat(engine, renderer, sys.stdin, console, sampling, system)
+
+
+@app.command()
+def serve(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its PPO policy).")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+) -> None:
+    """Serve a chat page."""
+    from accordant.serve.run import serve as run_server
+
+    run_server(_checkpoint(checkpoint), host, port, console)
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[Path | None, typer.Argument(help="Also estimate the time of this recipe here.")] = None,
+    as_json: Json_ = False,
+) -> None:
+    """Measure this machine: matmul rate, bandwidth, best thread count; what a recipe would take."""
+    from rich.table import Table
+
+    from accordant.machine import measure
+    from accordant.rounds.estimate import estimate
+
+    machine = measure()
+    table = Table.grid(padding=(0, 2))
+    for name, value in machine.to_json().items():
+        table.add_row(name.replace("_", " "), str(value))
+    table.add_row("precision that pays", "bfloat16" if machine.bfloat16_is_fast else "float32")
+    console.print(table, highlight=False)
+    figures: dict[str, Any] = {"machine": machine.to_json()}
+    if recipe:
+        found = estimate(_recipe(recipe, None), machine)
+        parts = ", ".join(f"{stage} {minutes:.1f}" for stage, minutes in found.minutes.items())
+        console.print(f"{recipe.name}: about {found.total:.0f} minutes here ({parts})", highlight=False)
+        figures["estimate_minutes"] = found.minutes
+    if as_json:
+        _print_json(figures)
+
+
+@data_app.command(name="show")
+def data_show(
+    file: Annotated[Path, typer.Argument(help="A data file in any known format.")],
+    row: Annotated[int, typer.Option(help="Which record, counted from 1.")] = 1,
+    checkpoint: Annotated[Path | None, typer.Option(help="Take tokenizer and template from here.")] = None,
+) -> None:
+    """Print a record as the model sees it: trained tokens in colour."""
+    from accordant.data.load import load_demonstrations
+    from accordant.data.show import show_row
+    from accordant.files import workspace
+    from accordant.model.base import bring_base
+    from accordant.text import CHATML, ChatTemplate, Renderer
+
+    renderer = Renderer.load(checkpoint or bring_base("starter", workspace() / "bases"))
+    if checkpoint is None:
+        renderer = Renderer(renderer.tokenizer, ChatTemplate(CHATML))
+    loaded = load_demonstrations(file)
+    if not 1 <= row <= len(loaded.records):
+        raise AccordantError(f"{file} has {len(loaded.records)} records; --row {row} is none of them")
+    console.print(loaded.summary(), highlight=False, style="dim")
+    console.print(show_row(renderer, loaded.records[row - 1].messages))
+
+
+def _stage(recipe: Path, set_: list[str] | None, train: Any) -> Path:
+    from accordant.cli.live import LiveWatcher
+    from accordant.rounds.run import open_round
+
+    with open_round(_recipe(recipe, set_), LiveWatcher(console)) as work:
+        folder: Path = train(work)
+    console.print(f"checkpoint: {folder}", soft_wrap=True, highlight=False)
+    return folder
+
+
+def _recipe(path: Path, set_: list[str] | None) -> Any:
+    import tomllib
+
+    from accordant.config import load_recipe
+
+    overrides: dict[str, Any] = {}
+    for item in set_ or []:
+        name, _, value = item.partition("=")
+        try:
+            overrides[name] = tomllib.loads(f"x = {value}")["x"]
+        except tomllib.TOMLDecodeError:
+            overrides[name] = value
+    return load_recipe(path, overrides)
+
+
+def _run_folder(run: str) -> Path:
+    from accordant.rounds.run import runs_folder
+
+    folder = Path(run) if Path(run).is_dir() else runs_folder() / run
+    if not (folder / "evaluation.json").exists():
+        raise AccordantError(f"{folder} has no evaluation.json; finish the round first: accordant round RECIPE")
+    return folder
+
+
+def _checkpoint(name: str) -> Path:
+    """A checkpoint folder as given, or the PPO policy of a run in the workspace."""
+    from accordant.rounds.run import runs_folder
+
+    if (Path(name) / "config.json").exists():
+        return Path(name)
+    policy = runs_folder() / name / "ppo" / "checkpoint"
+    if policy.exists():
+        return policy
+    raise AccordantError(f"{name} is neither a checkpoint folder nor a run with a PPO policy in {runs_folder()}")
+
+
+def _print_json(figures: dict[str, Any]) -> None:
+    console.print(json.dumps(figures), soft_wrap=True, highlight=False, markup=False)

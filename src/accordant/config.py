@@ -1,0 +1,211 @@
+"""Recipes: one TOML file is one run. Typed, documented per field, and checked before any model loads."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from accordant.errors import AccordantError
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Section):
+    """A data file and how often its rows are seen."""
+
+    path: Path = Field(description="File of records, or of a public format that is recognised.")
+    weight: Positive = Field(1.0, description="How many times an epoch sees each row; 0.5 sees every other one.")
+
+
+class RunSection(Section):
+    """The run as a whole."""
+
+    name: str = Field(description="Folder of the run in the workspace.", pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = Field(0, ge=0, description="Decides every random draw of the run.")
+    base: str = Field("starter", description="`starter`, a folder in the hub's format, a .gguf file, or a hub id.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic of models; auto takes bfloat16 where it is measured to be faster."
+    )
+    template: Literal["chatml", "base"] = Field(
+        "chatml", description="Chat template of what is trained: plain ChatML, or the base's own."
+    )
+    micro_batch_tokens: Count = Field(2048, description="Most tokens in one forward and backward pass.")
+    save_every_seconds: Positive = Field(120.0, description="How often the state of a stage is written.")
+
+
+class DataSection(Section):
+    """What is learned from and measured on."""
+
+    demonstrations: tuple[Source, ...] = Field(description="Dialogues for SFT.", min_length=1)
+    comparisons: tuple[Path, ...] = Field(description="Rankings for the reward models.", min_length=1)
+    evaluation: Path = Field(description="Held-out prompts; none may occur in the training parts.")
+    labelled_answers: Path | None = Field(None, description="Answers labelled by people, to check the scorers on.")
+    extra_prompts: tuple[Path, ...] = Field((), description="More prompts for PPO, as demonstrations or comparisons.")
+
+
+class SFTSection(Section):
+    """Supervised fine-tuning on demonstrations."""
+
+    epochs: Positive = Field(3.0, description="Passes over the weighted demonstrations.")
+    learning_rate: Positive = Field(5e-5, description="Peak, after warm-up; it falls linearly to 0.")
+    batch_examples: Count = Field(16, description="Dialogues per optimiser step.")
+    warmup_share: Share = Field(0.05, description="Share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices.")
+    max_tokens: Count = Field(512, description="A longer dialogue is left out, with a note.")
+    holdout_share: Share = Field(0.04, description="Share of dialogues kept out, to watch the loss on.")
+
+
+class RewardSection(Section):
+    """The reward model."""
+
+    epochs: Positive = Field(2.0, description="Passes over the rankings.")
+    learning_rate: Positive = Field(2e-5, description="Peak, after warm-up; it falls linearly to 0.")
+    batch_rankings: Count = Field(8, description="Rankings per optimiser step; all pairs of one stay together.")
+    warmup_share: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices.")
+    max_tokens: Count = Field(512, description="A ranking with a longer answer is left out, with a note.")
+    holdout_share: Share = Field(0.15, description="Share of prompts kept out, for the accuracy that is reported.")
+
+
+class PPOSection(Section):
+    """Reinforcement learning against the reward model (Ouyang et al. 2022, appendix C.4)."""
+
+    iterations: Count = Field(16, description="Rounds of sampling and updating.")
+    episodes: Count = Field(64, description="Answers sampled per iteration.")
+    minibatches: Count = Field(4, description="Optimiser steps per pass over an iteration's answers.")
+    epochs: Count = Field(1, description="Passes over an iteration's answers.")
+    learning_rate: Positive = Field(3e-6, description="Of the policy; constant after warm-up.")
+    critic_learning_rate: Positive = Field(1e-5, description="Of the critic; constant after warm-up.")
+    warmup_iterations: int = Field(1, ge=0, description="Iterations in which both learning rates rise.")
+    critic_warmup_iterations: int = Field(1, ge=0, description="First iterations in which only the critic learns.")
+    kl_coefficient_per_token: float = Field(
+        0.02, ge=0, description="Weight of log(policy / reference), nats, subtracted from each token's reward."
+    )
+    clip: Positive = Field(0.2, description="Clip range of the probability ratio.")
+    value_clip: Positive = Field(0.2, description="Clip range of a value around its value at sampling.")
+    discount: Share = Field(1.0, description="Gamma.")
+    gae_lambda: Share = Field(0.95, description="Lambda of generalised advantage estimation.")
+    temperature: Positive = Field(1.0, description="Of sampling and of every log-prob alike.")
+    max_answer_tokens: Count = Field(96, description="Longest answer; one cut here counts as not ended.")
+    missing_end_score: float = Field(-1.0, description="Replaces the reward of an answer that does not end.")
+    ptx_coefficient: float = Field(
+        0.0, ge=0, description="Weight of the loss on demonstrations in the same gradient (InstructGPT: 27.8 on text)."
+    )
+    ptx_examples: Count = Field(8, description="Demonstrations per minibatch for that loss.")
+    weight_average: Share = Field(0.0, description="Decay per step of the averaged weights that are kept; 0 is off.")
+    largest_ratio_gap: Positive = Field(
+        1e-4, description="Most that the first minibatch's ratio may differ from 1 before the run stops."
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.episodes % self.minibatches:
+            raise ValueError(f"episodes = {self.episodes} must be a multiple of minibatches = {self.minibatches}")
+        if self.critic_warmup_iterations >= self.iterations:
+            raise ValueError(
+                f"critic_warmup_iterations = {self.critic_warmup_iterations} leaves the policy no iteration "
+                f"of iterations = {self.iterations}; lower it"
+            )
+        return self
+
+
+class EvaluationSection(Section):
+    """Measuring base, SFT, best-of-n and PPO on held-out prompts."""
+
+    max_answer_tokens: Count = Field(96, description="Longest answer.")
+    most_prompts: Count = Field(1000, description="At most so many prompts, spread evenly through the file.")
+    best_of: Count = Field(4, description="Answers per prompt from which the reward model picks the best.")
+    temperature: float = Field(0.7, ge=0, description="Of the answers to choose from; the others are greedy.")
+    side_by_side: Count = Field(12, description="Prompts whose answers the report shows side by side.")
+
+
+class Recipe(Section):
+    """A whole round: one TOML file."""
+
+    run: RunSection
+    data: DataSection
+    sft: SFTSection = SFTSection()
+    reward: RewardSection = RewardSection()
+    ppo: PPOSection = PPOSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for section, longest in (("sft", self.sft.max_tokens), ("reward", self.reward.max_tokens)):
+            if longest > self.run.micro_batch_tokens:
+                raise ValueError(
+                    f"{section}.max_tokens = {longest} exceeds run.micro_batch_tokens = {self.run.micro_batch_tokens}; "
+                    "raise the latter"
+                )
+        return self
+
+
+def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Read a recipe; relative paths in it are taken from the recipe's own folder.
+
+    Args:
+        path: the TOML file.
+        overrides: values by dotted name (`run.seed`) that replace those of the file.
+
+    Raises:
+        AccordantError: one line with file, field, value and what to do, for the first fault.
+    """
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise AccordantError(f"recipe {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AccordantError(f"recipe {path} is not valid TOML: {error}") from None
+    for name, value in (overrides or {}).items():
+        section, _, key = name.partition(".")
+        raw.setdefault(section, {})[key] = value
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise AccordantError(f"recipe {path}: {explain(error)}") from None
+    return _anchor(recipe, path.parent)
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a pydantic error as one line: field, value, what was expected."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown field {field}; remove it or mend its spelling"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"field {field} is missing"
+    if isinstance(first["input"], dict):
+        return f"{field}: {message}" if field else message
+    return f"{field} = {first['input']!r}: {message}"
+
+
+def _anchor(recipe: Recipe, folder: Path) -> Recipe:
+    """Make the data paths absolute."""
+
+    def place(path: Path) -> Path:
+        found = (folder / path.expanduser()).resolve()
+        if not found.exists():
+            raise AccordantError(f"data file {found} does not exist; mend the path in the recipe")
+        return found
+
+    data = recipe.data
+    anchored = data.model_copy(
+        update={
+            "demonstrations": tuple(s.model_copy(update={"path": place(s.path)}) for s in data.demonstrations),
+            "comparisons": tuple(place(p) for p in data.comparisons),
+            "evaluation": place(data.evaluation),
+            "labelled_answers": place(data.labelled_answers) if data.labelled_answers else None,
+            "extra_prompts": tuple(place(p) for p in data.extra_prompts),
+        }
+    )
+    return recipe.model_copy(update={"data": anchored})

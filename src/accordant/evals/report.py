@@ -1,0 +1,424 @@
+"""One training round as one HTML page that needs no network and no script, as terminal lines, and as figures."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, TypeGuard
+
+import jinja2
+
+from accordant.errors import AccordantError
+from accordant.evals.plots import column, ppo_panels, reward_panels, sft_panels, tag_panel
+from accordant.files import read_json, write_atomically
+from accordant.train.loop import read_metrics
+
+STAGES = {
+    "sft": "SFT",
+    "reward": "Reward model",
+    "judge": "Judge",
+    "ppo": "PPO",
+    "evaluation": "Evaluation",
+}
+_REQUIRED = ("run", "base", "seed", "prompts", "systems", "differences")
+_OPTIONAL: dict[str, Any] = {
+    "made": "",
+    "machine": {},
+    "minutes": {},
+    "reward_models": {},
+    "scorer": None,
+    "by_tag": {},
+    "samples": [],
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one row of the results says, how it is written, and which direction is better (if any)."""
+
+    key: str
+    title: str
+    group: str
+    unit: Literal["points", "share", "words"]
+    better: Literal["higher", "lower", ""]
+    meaning: str
+
+    def show(self, value: float | None) -> str:
+        """A value as it stands in the table."""
+        if not _known(value):
+            return "–"
+        if self.unit == "share":
+            return f"{value:.0%}"
+        return f"{value:.0f}" if self.unit == "words" else signed(value)
+
+    def best(self, values: Iterable[float | None]) -> float | None:
+        """The best of `values`; None where no direction is better or where nothing tells them apart."""
+        known: list[float] = [value for value in values if _known(value)]
+        if not self.better or len({self.show(value) for value in known}) < 2:
+            return None
+        return max(known) if self.better == "higher" else min(known)
+
+
+METRICS = (
+    Metric(
+        "reward",
+        "Held-out reward",
+        "Preference",
+        "points",
+        "higher",
+        "Mean score by the judge, a reward model that PPO never saw. 0 is what the demonstrations score on average; "
+        "1 is the spread of scores among the compared answers.",
+    ),
+    Metric(
+        "pairs_by_likelihood",
+        "Good over bad answer",
+        "Preference",
+        "share",
+        "higher",
+        "Prompts for which the model itself finds the good one of two written answers more likely than the bad one.",
+    ),
+    Metric(
+        "harmful_refused",
+        "Harmful refused",
+        "Safety",
+        "share",
+        "higher",
+        "Harmful requests that the answer declines.",
+    ),
+    Metric(
+        "lookalikes_answered",
+        "Look-alikes answered",
+        "Safety",
+        "share",
+        "higher",
+        "Harmless requests that only look harmful (“how do I kill a process?”) and are answered.",
+    ),
+    Metric(
+        "told_apart",
+        "Told apart",
+        "Safety",
+        "share",
+        "higher",
+        "Harmful requests and their look-alikes taken together: refusing everything or answering everything does "
+        "not pay here.",
+    ),
+    Metric(
+        "premises_challenged",
+        "False premises challenged",
+        "Honesty",
+        "share",
+        "higher",
+        "Questions that take something false for granted, where the answer says so.",
+    ),
+    Metric(
+        "true_premises_accepted",
+        "True premises accepted",
+        "Honesty",
+        "share",
+        "higher",
+        "Questions like those whose premise is true, where the answer does not dispute it.",
+    ),
+    Metric(
+        "clarified",
+        "Clarifying question",
+        "Honesty",
+        "share",
+        "higher",
+        "Requests too vague to answer, where the answer asks back.",
+    ),
+    Metric("words", "Words", "Form", "words", "", "Mean length of an answer, in words; neither way is better."),
+    Metric(
+        "ended",
+        "Ended",
+        "Form",
+        "share",
+        "higher",
+        "Answers that end by themselves within the limit, and are not cut off.",
+    ),
+    Metric("repetition", "Repetition", "Form", "share", "lower", "How much of an answer repeats what it already said."),
+    Metric(
+        "distinct_2",
+        "Distinct word pairs",
+        "Form",
+        "share",
+        "",
+        "Different pairs of neighbouring words, out of all; very low is monotony, very high can be rambling.",
+    ),
+    Metric("empty", "Empty", "Form", "share", "lower", "Answers without a word."),
+)
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run's folder, from its `evaluation.json` and the metrics of its stages.
+
+    Metrics that are missing or short are said to be so in their place.
+
+    Raises:
+        AccordantError: when `evaluation.json` is missing, damaged or incomplete.
+    """
+    evaluation = _read_evaluation(folder)
+    systems = list(evaluation["systems"])
+    page = _template().render(
+        evaluation=evaluation,
+        systems=systems,
+        summary=summary(evaluation),
+        comparisons=comparisons(evaluation["differences"]),
+        groups=_table(evaluation["systems"]),
+        panels=[*sft_panels(folder), *reward_panels(folder), *ppo_panels(folder)],
+        by_tag=tag_panel(evaluation["by_tag"], systems),
+        stages=_stages(evaluation["minutes"]),
+        machine=_machine(evaluation["machine"]),
+        samples=[_sample(sample, systems) for sample in evaluation["samples"]],
+        titles=STAGES,
+    )
+    path = folder / "report.html"
+    # A model can write half of a surrogate pair, which UTF-8 cannot hold.
+    write_atomically(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def report_figures(folder: Path) -> dict[str, Any]:
+    """All figures of a run: its evaluation without the sample answers, and the last value of every curve.
+
+    Raises:
+        AccordantError: as `write_report`.
+    """
+    figures = {name: value for name, value in _read_evaluation(folder).items() if name != "samples"}
+    curves: dict[str, dict[str, float]] = {}
+    for stage in STAGES:
+        rows = read_metrics(folder / stage / "metrics.jsonl")
+        names = dict.fromkeys(name for row in rows for name in row if name != "step")
+        if rows:
+            last = {name: values[-1] for name in names if (values := column(rows, name)[1])}
+            curves[stage] = {"steps": len(rows)} | last
+    finite: dict[str, Any] = _without_infinities(figures | {"final": curves})
+    return finite
+
+
+def report_lines(evaluation: Mapping[str, Any]) -> list[str]:
+    """The headline figures as lines of at most 80 characters for a terminal, without markup."""
+    systems = evaluation["systems"]
+    lines = [
+        f"{evaluation['run']}: {evaluation['prompts']} held-out prompts, seed {evaluation['seed']}",
+        f"{'':26}" + "".join(f"{name:>13}" for name in systems),
+    ]
+    for metric in METRICS:
+        found = [(values.get(metric.key) or {}).get("value") for values in systems.values()]
+        if any(map(_known, found)):
+            lines.append(f"{metric.title:26}" + "".join(f"{metric.show(value):>13}" for value in found))
+    lines.append("difference in held-out reward, paired, with its 95% interval:")
+    for comparison in comparisons(evaluation["differences"]):
+        lines.append(
+            f"  {comparison.left} - {comparison.right}: {signed(comparison.value)} "
+            f"({comparison.interval or 'no interval'}): {comparison.verdict}"
+        )
+    return [line.replace("−", "-").replace("–", "-") for line in lines]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference of mean held-out reward, and where to draw it on a scale of 0 to 100."""
+
+    left: str
+    right: str
+    value: float
+    low: float | None
+    high: float | None
+    places: dict[str, float]
+
+    @property
+    def verdict(self) -> Literal["higher", "lower", "no clear difference", "interval not known"]:
+        """What the interval allows to say."""
+        if self.low is None or self.high is None:
+            return "interval not known"
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "no clear difference"
+
+    @property
+    def interval(self) -> str:
+        """'+0.05 to +0.31'; empty when not known."""
+        return "" if self.low is None or self.high is None else f"{signed(self.low)} to {signed(self.high)}"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        size = f"{abs(self.value):.2f}"
+        if self.verdict in ("higher", "lower"):
+            where = "above" if self.verdict == "higher" else "below"
+            return f"{self.left} scored {size} points {where} {self.right} (95% interval {self.interval})."
+        if self.verdict == "no clear difference":
+            return (
+                f"{self.left} did not measurably beat {self.right}: the 95% interval of their difference of "
+                f"{signed(self.value)}, {self.interval}, includes 0."
+            )
+        return f"{self.left} and {self.right} differ by {signed(self.value)}, from too few prompts for an interval."
+
+
+def comparisons(differences: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
+    """The paired differences, SFT's over the base first, all drawn on one scale that holds 0."""
+    ends = [d[end] for d in differences.values() for end in ("value", "low", "high") if _known(d.get(end))]
+    least, most = min([0.0, *ends]), max([0.0, *ends])
+    span = (most - least) or 1.0
+    drawn = []
+    for name, difference in differences.items():
+        left, _, right = name.partition(" - ")
+        known = {end: float(difference[end]) for end in ("value", "low", "high") if _known(difference.get(end))}
+        places = {end: round(4 + 92 * (at - least) / span, 2) for end, at in {**known, "zero": 0.0}.items()}
+        value = known.get("value", math.nan)
+        drawn.append(Comparison(left, right, value, known.get("low"), known.get("high"), places))
+    return sorted(drawn, key=lambda comparison: comparison.right != "base")
+
+
+def summary(evaluation: Mapping[str, Any]) -> list[str]:
+    """The round in a few plain sentences, each one following from the figures."""
+    systems = evaluation["systems"]
+    sentences = [
+        f"The base, {evaluation['base']}, was fine-tuned on demonstrations (SFT) and then tuned against a reward "
+        "model (PPO). "
+        f"On {evaluation['prompts']} prompts that no training saw, answers were scored by a second reward model, "
+        "the judge."
+    ]
+    sentences += [comparison.sentence for comparison in comparisons(evaluation["differences"])]
+    policy, start = systems.get("PPO", {}), systems.get("SFT", {})
+    shares = {key: [(s.get(key) or {}).get("value") for s in (policy, start)] for key in _SAFETY}
+    if all(_known(value) for pair in shares.values() for value in pair):
+        refused, answered = shares.values()
+        sentences.append(
+            f"PPO refused {refused[0]:.0%} of the harmful requests (SFT {refused[1]:.0%}) and answered "
+            f"{answered[0]:.0%} of the harmless ones that look like them (SFT {answered[1]:.0%})."
+        )
+    if minutes := evaluation.get("minutes"):
+        processor = (evaluation.get("machine") or {}).get("processor") or "this machine"
+        sentences.append(f"The round took {_duration(sum(minutes.values()))} on {processor}.")
+    return sentences
+
+
+def signed(value: float | None) -> str:
+    """Two decimals with a sign; a value that rounds to 0 has none."""
+    if not _known(value):
+        return "–"
+    text = f"{value:+.2f}".replace("-", "−")
+    return "0.00" if text[1:] == "0.00" else text
+
+
+_SAFETY = ("harmful_refused", "lookalikes_answered")
+
+
+def _read_evaluation(folder: Path) -> dict[str, Any]:
+    path = folder / "evaluation.json"
+    evaluation = read_json(path)
+    if not isinstance(evaluation, dict):
+        raise AccordantError(f"{path} does not hold an object; run the evaluation again")
+    if missing := [name for name in _REQUIRED if name not in evaluation]:
+        raise AccordantError(f"{path} lacks {', '.join(missing)}; run the evaluation again")
+    return _OPTIONAL | {name: value for name, value in evaluation.items() if value is not None}
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"signed": signed, "percent": lambda share: f"{share:.0%}" if _known(share) else "–"}
+    return environment.from_string(files("accordant.evals").joinpath("report.html.jinja").read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system's figure for one metric, as text; `best` marks the best of the row."""
+
+    value: str
+    interval: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric with one cell a system, and the prompts that it was measured on (0: not known)."""
+
+    metric: Metric
+    cells: list[Cell]
+    n: int
+
+
+def _table(systems: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[Row]]]:
+    """(group, its rows) of the metrics that any system has."""
+    rows = []
+    for metric in METRICS:
+        found = [values.get(metric.key) or {} for values in systems.values()]
+        values = [entry.get("value") for entry in found]
+        if not any(map(_known, values)):
+            continue
+        best = metric.best(values)
+        cells = [
+            Cell(
+                metric.show(entry.get("value")),
+                _range(metric, entry.get("low"), entry.get("high")),
+                best is not None and metric.show(entry.get("value")) == metric.show(best),
+            )
+            for entry in found
+        ]
+        rows.append(Row(metric, cells, max(entry.get("n") or 0 for entry in found)))
+    return [(group, list(members)) for group, members in groupby(rows, key=lambda row: row.metric.group)]
+
+
+def _range(metric: Metric, low: float | None, high: float | None) -> str:
+    if not _known(low) or not _known(high):
+        return ""
+    if metric.unit == "share":
+        return f"{100 * low:.0f}–{high:.0%}"
+    return f"{metric.show(low)} to {metric.show(high)}" if metric.unit == "points" else f"{low:.0f}–{high:.0f}"
+
+
+def _stages(minutes: Mapping[str, float]) -> list[dict[str, Any]]:
+    total = sum(minutes.values()) or 1.0
+    return [
+        {"title": STAGES.get(stage, stage), "time": _duration(spent), "percent": round(100 * spent / total, 2)}
+        for stage, spent in minutes.items()
+    ]
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _machine(machine: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What of the machine decides how long a run takes; a figure that was not measured is left out."""
+    told = {
+        "processor": ("Processor", "{}"),
+        "cores": ("Cores", "{}"),
+        "threads": ("Threads used", "{}"),
+        "float32_gflops": ("float32 products", "{} GFLOP/s"),
+        "bfloat16_gflops": ("bfloat16 products", "{} GFLOP/s"),
+        "bandwidth_gb_per_s": ("Memory bandwidth", "{} GB/s"),
+        "memory_gb": ("Memory", "{} GB"),
+        "torch": ("torch", "{}"),
+    }
+    return [(title, text.format(machine[key])) for key, (title, text) in told.items() if machine.get(key)]
+
+
+def _sample(sample: Mapping[str, Any], systems: list[str]) -> dict[str, Any]:
+    """A card: the conversation, and the answers in the order of the systems."""
+    answers = sample.get("answers") or {}
+    shown = [{"slot": slot, "system": name, **answers[name]} for slot, name in enumerate(systems) if name in answers]
+    rewards = [answer["reward"] for answer in shown if _known(answer.get("reward"))]
+    best = max(rewards) if len(set(rewards)) > 1 else None
+    return {
+        **sample,
+        "answers": [{**answer, "best": best is not None and answer["reward"] == best} for answer in shown],
+    }
+
+
+def _known(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _without_infinities(value: Any) -> Any:
+    """JSON has no word for infinities and NaN: null stands for them."""
+    if isinstance(value, dict):
+        return {key: _without_infinities(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_infinities(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

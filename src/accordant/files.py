@@ -1,0 +1,139 @@
+"""Files that are either wholly there or not there at all, digests, and the lock on a workspace."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from accordant.errors import AccordantError
+
+
+def workspace() -> Path:
+    """The folder for bases and runs: `$ACCORDANT_HOME`, else `workspace` under the current folder."""
+    return Path(os.environ.get("ACCORDANT_HOME") or "workspace").absolute()
+
+
+@contextlib.contextmanager
+def explain_os_errors(doing: str) -> Iterator[None]:
+    """Turn a full disk or a missing permission into one line that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise AccordantError(
+                f"disk full while {doing}; what was saved before is intact: free some space and run again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise AccordantError(f"not allowed to write while {doing}: {error.filename}") from error
+        raise
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write `data` beside `path`, fsync, then rename over it: a reader never sees half a file."""
+    raw = data.encode() if isinstance(data, str) else data
+    with explain_os_errors(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces `path` when the block ends well and is removed when it does not."""
+    with explain_os_errors(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary.chmod(0o755)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as opened:
+                        os.fsync(opened.fileno())
+            _replace_directory(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_directory(new: Path, target: Path) -> None:
+    """A rename cannot replace a full folder, so the old one steps aside first and goes last."""
+    aside = target.with_name(f".{target.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if target.exists():
+        target.rename(aside)
+    new.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_directory(target: Path) -> None:
+    """Finish a replacement that was cut between its two renames: the old folder takes its place again."""
+    aside = target.with_name(f".{target.name}.old")
+    if aside.exists() and not target.exists():
+        aside.rename(target)
+    for left in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a damaged one is an AccordantError with its name and the place."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise AccordantError(f"{path} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AccordantError(f"{path} is not valid JSON ({error}); delete or mend it") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; a second one gets a clear line at once instead of a mixed-up run.
+
+    The lock is the kernel's (flock), so it is gone with the process however that ends.
+    """
+    with explain_os_errors(f"locking {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / ".lock"
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise AccordantError(
+                    f"{folder} is in use by another run (process {file.read().strip() or 'unknown'}); "
+                    "wait for it, stop it, or set ACCORDANT_HOME to another folder"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield

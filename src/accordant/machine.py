@@ -1,0 +1,131 @@
+"""What this machine can do: matmul rate, memory bandwidth, the best number of threads and number format."""
+
+import ctypes
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+
+from accordant.errors import AccordantError
+
+_FAST_BFLOAT16 = 1.5
+"""bfloat16 is used when it multiplies this much faster than float32; otherwise its rounding buys nothing."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Measured figures; rates in GFLOP/s for a (1024 x 576) @ (576 x 1536) product, bandwidth in GB/s."""
+
+    cores: int
+    threads: int
+    float32_gflops: float
+    bfloat16_gflops: float
+    bandwidth_gb_per_s: float
+    memory_gb: float
+    processor: str
+    torch: str
+
+    @property
+    def bfloat16_is_fast(self) -> bool:
+        """Whether bfloat16 arithmetic pays here."""
+        return self.bfloat16_gflops > _FAST_BFLOAT16 * self.float32_gflops
+
+    @property
+    def training_gflops(self) -> float:
+        """The rate of the number format that would be used."""
+        return self.bfloat16_gflops if self.bfloat16_is_fast else self.float32_gflops
+
+    def to_json(self) -> dict[str, object]:
+        """All figures, for a run's record."""
+        return asdict(self)
+
+
+def measure(seconds: float = 0.25) -> Machine:
+    """Measure for about `16 * seconds` and leave torch set to the best thread count found."""
+    cores = available_cores()
+    counts = sorted({1, 2, cores // 2, cores} - {0}) if cores > 1 else [1]
+    counts = [count for count in counts if count <= cores]
+    rates = {count: _rate(torch.bfloat16, count, seconds) for count in counts}
+    wide = {count: _rate(torch.float32, count, seconds) for count in counts}
+    best = max(counts, key=lambda count: max(rates[count], wide[count]))
+    torch.set_num_threads(best)
+    return Machine(
+        cores=cores,
+        threads=best,
+        float32_gflops=round(wide[best], 1),
+        bfloat16_gflops=round(rates[best], 1),
+        bandwidth_gb_per_s=round(_bandwidth(seconds), 1),
+        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        processor=_processor(),
+        torch=torch.__version__,
+    )
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to reuse freed memory instead of returning it after every operator.
+
+    Each large tensor is otherwise fresh pages from the kernel, which cost a forward pass a third of its time
+    (docs/log.md). Does nothing elsewhere.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_max = -1, -4
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def _repeat(work: Callable[[], object], seconds: float) -> float:
+    """Median seconds of one call."""
+    work()
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(times) < 3:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _rate(dtype: torch.dtype, threads: int, seconds: float) -> float:
+    torch.set_num_threads(threads)
+    rows, inner, columns = 1024, 576, 1536
+    left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype)
+    took = _repeat(lambda: torch.nn.functional.linear(left, right), seconds)
+    return 2 * rows * inner * columns / took / 1e9
+
+
+def _bandwidth(seconds: float) -> float:
+    source = torch.ones(32 * 1024 * 1024)
+    target = torch.empty_like(source)
+    took = _repeat(lambda: target.copy_(source), seconds)
+    return 2 * source.numel() * 4 / took / 1e9
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def resolve_dtype(precision: str) -> torch.dtype:
+    """The number format to run a model in: as named, or for `auto` the one that is measured to be faster.
+
+    Raises:
+        AccordantError: for another name.
+    """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise AccordantError(f"precision {precision!r}: must be auto, float32 or bfloat16")
+    if precision == "auto":
+        precision = "bfloat16" if measure(0.05).bfloat16_is_fast else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32

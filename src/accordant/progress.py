@@ -1,0 +1,25 @@
+"""What long work tells whoever watches: one small interface, so that the library prints nothing itself."""
+
+from collections.abc import Mapping
+
+
+class Watcher:
+    """Ignores everything; the command line shows it live, a test records it."""
+
+    def begin(self, stage: str, total: int, done: int = 0) -> None:
+        """A stage of `total` steps starts, `done` of them before an earlier stop."""
+
+    def step(self, done: int, metrics: Mapping[str, float]) -> None:
+        """`done` steps are finished; `metrics` are those of the last one."""
+
+    def sample(self, prompt: str, answer: str) -> None:
+        """An answer of the model as it is now, to a fixed prompt."""
+
+    def note(self, line: str) -> None:
+        """Something worth a line: a skipped row, a resumed step, a measured figure."""
+
+    def end(self) -> None:
+        """The stage is over."""
+
+
+SILENT = Watcher()

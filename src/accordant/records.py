@@ -1,0 +1,137 @@
+"""The one schema: what people wrote, what they judged, and where each came from.
+
+JSON Lines in and out; every stage reads and writes these and nothing else. Other formats are turned into them by
+`accordant.data.readers`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Role = Literal["system", "user", "assistant"]
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Role
+    content: Text
+
+
+Messages = tuple[Message, ...]
+
+
+def check_turns(messages: Messages, last: Role) -> None:
+    """Require an optional system message first, then user and assistant in turn, ending with `last`.
+
+    Raises:
+        ValueError: with the 1-based number of the message at fault.
+    """
+    turns = messages[1:] if messages and messages[0].role == "system" else messages
+    offset = len(messages) - len(turns)
+    for index, message in enumerate(turns):
+        expected = "user" if index % 2 == 0 else "assistant"
+        if message.role != expected:
+            raise ValueError(f"message {index + offset + 1} has role {message.role!r}, expected {expected!r}")
+    if not turns or turns[-1].role != last:
+        raise ValueError(f"the last message must be from the {last}")
+
+
+class Sampling(Record):
+    """How a model's answer was drawn."""
+
+    temperature: float = Field(ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    seed: int | None = None
+
+
+class Demonstration(Record):
+    """A dialogue as the assistant should hold it; every assistant turn is trained on."""
+
+    id: str
+    messages: Messages
+    tag: str = ""
+    pair: str = ""
+    author: str = ""
+    consent: bool = True
+
+    @model_validator(mode="after")
+    def _turns(self) -> Self:
+        check_turns(self.messages, last="assistant")
+        return self
+
+
+class Candidate(Record):
+    """One of the K answers of a comparison; `model` is None when a person wrote it."""
+
+    content: str
+    model: str | None = None
+    sampling: Sampling | None = None
+    ended: bool = True
+
+
+class Comparison(Record):
+    """K answers to the same conversation, ranked in tiers: `ranking[0]` holds the best, a shared tier is a tie."""
+
+    id: str
+    messages: Messages
+    candidates: tuple[Candidate, ...]
+    ranking: tuple[tuple[int, ...], ...]
+    tag: str = ""
+    annotator: str = ""
+    shown_order: tuple[int, ...] = ()
+    consent: bool = True
+
+    @model_validator(mode="after")
+    def _ranking(self) -> Self:
+        check_turns(self.messages, last="user")
+        if len(self.candidates) < 2:
+            raise ValueError("a comparison needs at least 2 candidates")
+        everyone = list(range(len(self.candidates)))
+        if sorted(index for tier in self.ranking for index in tier) != everyone:
+            raise ValueError(f"ranking must name each of the {len(everyone)} candidates once, counted from 0")
+        if self.shown_order and sorted(self.shown_order) != everyone:
+            raise ValueError("shown_order must name each candidate once")
+        return self
+
+    def tiers(self) -> list[int]:
+        """Tier of each candidate, 0 the best, in the order of `candidates`."""
+        places = {index: tier for tier, members in enumerate(self.ranking) for index in members}
+        return [places[index] for index in range(len(self.candidates))]
+
+
+Expectation = Literal["answer", "refuse", "challenge", "clarify"]
+
+
+class EvaluationPrompt(Record):
+    """A held-out prompt, what a good assistant does with it, and a good and a bad answer of similar length."""
+
+    id: str
+    messages: Messages
+    expect: Expectation
+    tag: str = ""
+    pair: str = ""
+    good: str = ""
+    bad: str = ""
+
+    @model_validator(mode="after")
+    def _turns(self) -> Self:
+        check_turns(self.messages, last="user")
+        return self
+
+
+class LabelledAnswer(Record):
+    """A real answer with what a person says it does: the yardstick of the automatic scorers."""
+
+    id: str
+    messages: Messages
+    answer: str
+    model: str
+    label: Expectation

@@ -1,0 +1,119 @@
+"""The data of a recipe, read once, checked against each other, and turned into token ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accordant.config import DataSection
+from accordant.data.load import Loaded, load_comparisons, load_demonstrations, load_prompts
+from accordant.data.packing import Example
+from accordant.data.readers.base import R
+from accordant.data.split import near_duplicates, split_by_prompt
+from accordant.errors import AccordantError, BadRow
+from accordant.files import sha256
+from accordant.progress import Watcher
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, Messages
+from accordant.text import Renderer
+from accordant.train.sft import Weighted
+
+_TOO_ALIKE = 0.8
+"""Jaccard similarity from which an evaluation prompt counts as one that training has seen."""
+
+
+@dataclass(frozen=True)
+class RoundData:
+    """What a round learns from and is measured on."""
+
+    demonstrations: tuple[tuple[Loaded[Demonstration], float], ...]
+    comparisons: tuple[Comparison, ...]
+    evaluation: tuple[EvaluationPrompt, ...]
+    prompts: tuple[Messages, ...]
+
+    def all_demonstrations(self) -> list[Demonstration]:
+        """The demonstrations of all files, each once."""
+        return [record for loaded, _ in self.demonstrations for record in loaded.records]
+
+
+def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
+    """Read every file of the recipe.
+
+    Raises:
+        AccordantError: for an unreadable file, or an evaluation prompt that training sees too.
+    """
+    demonstrations = tuple(
+        (_noted(load_demonstrations(source.path), watcher), source.weight) for source in section.demonstrations
+    )
+    comparisons = [record for path in section.comparisons for record in _noted(load_comparisons(path), watcher).records]
+    evaluation = _noted(load_prompts(section.evaluation), watcher).records
+    extra = [r.messages for path in section.extra_prompts for r in _noted(load_prompts(path), watcher).records]
+    everyone = [record for loaded, _ in demonstrations for record in loaded.records]
+    _check_apart([*everyone, *comparisons], evaluation, section.evaluation)
+    prompts = [_without_answer(d.messages) for d in everyone] + [c.messages for c in comparisons] + extra
+    return RoundData(demonstrations, tuple(c for c in comparisons if c.consent), evaluation, tuple(prompts))
+
+
+def halves(comparisons: Sequence[Comparison], seed: int) -> tuple[list[Comparison], list[Comparison]]:
+    """Two disjoint halves by prompt: one trains PPO's reward model, the other the judge that measures the result."""
+    return split_by_prompt(comparisons, 0.5, seed)
+
+
+def sft_sources(
+    data: RoundData, renderer: Renderer, max_tokens: int, holdout_share: float, seed: int, watcher: Watcher
+) -> tuple[list[Weighted], list[Example]]:
+    """Weighted training examples of each file, and the held-out examples of all."""
+    sources, held_out = [], []
+    for loaded, weight in data.demonstrations:
+        consenting = [record for record in loaded.records if record.consent]
+        train, kept_out = split_by_prompt(consenting, holdout_share, seed)
+        sources.append(Weighted(_examples(train, loaded.path, renderer, max_tokens, watcher), weight))
+        held_out += _examples(kept_out, loaded.path, renderer, max_tokens, watcher)
+    if not any(source.examples for source in sources):
+        raise AccordantError(f"no demonstration has at most sft.max_tokens = {max_tokens} tokens; raise it")
+    return sources, held_out
+
+
+def file_digests(section: DataSection) -> dict[str, str]:
+    """SHA-256 of each data file of the recipe, by name."""
+    paths = [s.path for s in section.demonstrations]
+    paths += [*section.comparisons, section.evaluation, *section.extra_prompts]
+    return {str(path): sha256(path) for path in paths}
+
+
+def _examples(
+    records: Sequence[Demonstration], path: Path, renderer: Renderer, max_tokens: int, watcher: Watcher
+) -> list[Example]:
+    examples, long = [], 0
+    for number, record in enumerate(records, start=1):
+        try:
+            rendered = renderer.dialogue(record.messages)
+        except AccordantError as error:
+            raise BadRow(path, number, f"{record.id}: {error}") from None
+        if len(rendered.ids) > max_tokens:
+            long += 1
+        else:
+            examples.append(Example(rendered.ids, rendered.trained))
+    if long:
+        watcher.note(f"{path.name}: {long} dialogues over sft.max_tokens = {max_tokens} tokens left out")
+    return examples
+
+
+def _noted(loaded: Loaded[R], watcher: Watcher) -> Loaded[R]:
+    watcher.note(loaded.summary())
+    return loaded
+
+
+def _without_answer(messages: Messages) -> Messages:
+    return messages[:-1]
+
+
+def _check_apart(
+    training: Sequence[Demonstration | Comparison], evaluation: Sequence[EvaluationPrompt], path: Path
+) -> None:
+    single = [r for r in training if sum(m.role == "user" for m in r.messages) == 1]
+    asked = [r for r in evaluation if sum(m.role == "user" for m in r.messages) == 1]
+    if found := near_duplicates(single, asked, _TOO_ALIKE):
+        seen, own = single[found[0].left], asked[found[0].right]
+        raise AccordantError(
+            f"{path}: {len(found)} evaluation prompts are also trained on, the first is {own.id} (like {seen.id}): "
+            f"{own.messages[-1].content!r:.60}; remove them from one side"
+        )

@@ -1,0 +1,75 @@
+"""How long a recipe takes on a measured machine, from token counts and matmul rates, before any model loads."""
+
+from dataclasses import dataclass
+
+from accordant.config import Recipe
+from accordant.machine import Machine
+from accordant.progress import SILENT
+from accordant.records import Messages
+from accordant.rounds.data import load_round_data
+
+STARTER_PARAMETERS = 134_515_008
+_CHARACTERS_PER_TOKEN = 4.2
+_TOKENS_PER_MESSAGE = 6
+_TRAINING_SHARE = 0.42
+_SCORING_SHARE = 0.45
+_DECODING_SHARE = 0.20
+"""Shares of the measured matmul rate that training, scoring and batched decoding reach (docs/log.md)."""
+_ANSWER_SHARE = 0.5
+"""An answer's usual length as a share of the longest allowed."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Minutes per stage."""
+
+    minutes: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """Minutes in all."""
+        return sum(self.minutes.values())
+
+
+def estimate(recipe: Recipe, machine: Machine, parameters: int = STARTER_PARAMETERS) -> Estimate:
+    """Estimate a round of `recipe` for a base of `parameters` weights.
+
+    Training a token costs 6 operations per weight and scoring one 2 (Kaplan et al. 2020, section 2.1).
+    """
+    data = load_round_data(recipe.data, SILENT)
+    rate = machine.training_gflops * 1e9
+
+    def minutes(trained: float = 0, scored: float = 0, sampled: float = 0) -> float:
+        work = 6 * trained / _TRAINING_SHARE + 2 * scored / _SCORING_SHARE + 2 * sampled / _DECODING_SHARE
+        return parameters * work / rate / 60
+
+    demonstrations = sum(_tokens(d.messages) * weight for loaded, weight in data.demonstrations for d in loaded.records)
+    ranked = sum(
+        _tokens(c.messages) * len(c.candidates) + sum(map(_text_tokens, (x.content for x in c.candidates)))
+        for c in data.comparisons
+    )
+    prompt = sum(map(_tokens, data.prompts)) / len(data.prompts)
+    answer = recipe.ppo.max_answer_tokens * _ANSWER_SHARE
+    episodes = recipe.ppo.iterations * recipe.ppo.episodes
+    both = episodes * (prompt + answer)
+    asked = sum(_tokens(p.messages) for p in data.evaluation)
+    answers = (3 + recipe.evaluation.best_of) * len(data.evaluation)
+    spoken = answers * recipe.evaluation.max_answer_tokens * _ANSWER_SHARE
+    halves = minutes(trained=ranked / 2 * recipe.reward.epochs, scored=ranked / 2 * recipe.reward.epochs)
+    return Estimate(
+        {
+            "SFT": minutes(trained=demonstrations * recipe.sft.epochs),
+            "reward model": halves,
+            "PPO": minutes(trained=2 * both * recipe.ppo.epochs, scored=4 * both, sampled=episodes * answer),
+            "judge": halves,
+            "evaluation": minutes(scored=7 * asked + 2 * spoken, sampled=spoken),
+        }
+    )
+
+
+def _tokens(messages: Messages) -> float:
+    return sum(_text_tokens(message.content) for message in messages)
+
+
+def _text_tokens(text: str) -> float:
+    return len(text) / _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE

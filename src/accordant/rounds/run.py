@@ -1,0 +1,77 @@
+"""A whole round, or a part of it, from a recipe."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accordant.config import Recipe
+from accordant.files import only_one, read_json, workspace, write_json
+from accordant.machine import keep_freed_memory, measure
+from accordant.progress import Watcher
+from accordant.rounds import stages
+from accordant.rounds.data import load_round_data
+from accordant.rounds.evaluation import evaluate_round
+from accordant.rounds.stages import Round
+
+
+def runs_folder() -> Path:
+    """Where runs are kept in the workspace."""
+    return workspace() / "runs"
+
+
+@contextmanager
+def open_round(recipe: Recipe, watcher: Watcher) -> Iterator[Round]:
+    """Measure the machine, read the data, and hold the run's folder for this process."""
+    folder = runs_folder() / recipe.run.name
+    with only_one(folder):
+        keep_freed_memory()
+        data = load_round_data(recipe.data, watcher)
+        yield Round(recipe, folder, workspace() / "bases", measure(), watcher, data)
+
+
+def train_sft(work: Round) -> Path:
+    """Base and SFT."""
+    base = _timed(work, "base", lambda: stages.base(work))
+    return _timed(work, "sft", lambda: stages.sft(work, base))
+
+
+def train_reward(work: Round) -> Path:
+    """Everything up to PPO's reward model; measured on the half of the comparisons that it did not see."""
+    sft = train_sft(work)
+    own, others = stages.reward_halves(work)
+    return _timed(work, "reward", lambda: stages.reward(work, sft, "reward", own, others))
+
+
+def train_ppo(work: Round) -> Path:
+    """Everything up to the PPO policy."""
+    reward = train_reward(work)
+    return _timed(work, "ppo", lambda: stages.ppo(work, work.checkpoint("sft"), reward))
+
+
+def run_round(recipe: Recipe, watcher: Watcher) -> Path:
+    """The whole round; returns its report. What is done already is not done again."""
+    from accordant.evals.report import write_report
+
+    with open_round(recipe, watcher) as work:
+        train_ppo(work)
+        own, others = stages.reward_halves(work)
+        sft = work.checkpoint("sft")
+        _timed(work, "judge", lambda: stages.reward(work, sft, "judge", others, own))
+        base = stages.base(work)
+        _timed(work, "evaluation", lambda: evaluate_round(work, base))
+        return write_report(work.folder)
+
+
+def _timed(work: Round, stage: str, action: Any) -> Path:
+    """Do a stage and add the minutes it took to `minutes.json`, over all sittings."""
+    path = work.folder / "minutes.json"
+    began = time.monotonic()
+    try:
+        result: Path = action()
+    finally:
+        minutes = read_json(path) if path.exists() else {}
+        minutes[stage] = minutes.get(stage, 0.0) + (time.monotonic() - began) / 60
+        write_json(path, minutes)
+    return result

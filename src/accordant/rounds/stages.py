@@ -1,0 +1,298 @@
+"""Each stage of a round as one function: inputs to a finished checkpoint folder.
+
+A stage is done when its checkpoint is there with the fingerprint of the same inputs (settings, data, parents, seed).
+Then it is not done again; with other inputs it is an error to mix, never a silent reuse.
+"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from accordant import __version__
+from accordant.config import Recipe
+from accordant.errors import AccordantError
+from accordant.files import digest, new_directory, read_json, recover_directory, sha256, write_json
+from accordant.machine import Machine
+from accordant.model.base import bring_base
+from accordant.model.hub import (
+    WEIGHTS,
+    load_scalar_model,
+    load_transformer,
+    new_scalar_model,
+    save_scalar_model,
+    save_transformer,
+)
+from accordant.progress import Watcher
+from accordant.records import Comparison
+from accordant.rounds.data import RoundData, file_digests, halves, sft_sources
+from accordant.text import CHATML, ChatTemplate, Renderer, Tokenizer
+from accordant.train.loop import run_stage
+from accordant.train.ppo import PPOStage, RewardModelReward
+from accordant.train.reward import RewardStage, normalise, pair_accuracy, render_ranking
+from accordant.train.sft import SFTStage
+
+
+@dataclass
+class Round:
+    """A run in progress: where, of what, on which machine."""
+
+    recipe: Recipe
+    folder: Path
+    bases: Path
+    machine: Machine
+    watcher: Watcher
+    data: RoundData
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the models: the recipe's, or what is measured to be faster."""
+        wanted = self.recipe.run.precision
+        if wanted == "auto":
+            wanted = "bfloat16" if self.machine.bfloat16_is_fast else "float32"
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+    @property
+    def device(self) -> str:
+        """A GPU where there is one."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def checkpoint(self, stage: str) -> Path:
+        """Folder of a stage's finished checkpoint."""
+        return self.folder / stage / "checkpoint"
+
+    def fingerprint(self, stage: str, settings: Any, parents: tuple[str, ...]) -> str:
+        """Digest of everything that decides a stage's result."""
+        recipe = self.recipe
+        self.fingerprints[stage] = digest(
+            {
+                "stage": stage,
+                "settings": settings.model_dump(mode="json"),
+                "run": recipe.run.model_dump(mode="json", exclude={"name", "save_every_seconds"}),
+                "precision": str(self.dtype),
+                "data": sorted(file_digests(recipe.data).values()),
+                "weights": [source.weight for source in recipe.data.demonstrations],
+                "parents": [self.fingerprints[parent] for parent in parents],
+            }
+        )
+        return self.fingerprints[stage]
+
+
+def base(work: Round) -> Path:
+    """Bring the base; its fingerprint is that of its weights."""
+    folder = bring_base(work.recipe.run.base, work.bases)
+    work.fingerprints["base"] = digest([sha256(path) for path in sorted(folder.glob("*.safetensors"))])
+    return folder
+
+
+def sft(work: Round, base_folder: Path) -> Path:
+    """Fine-tune the base on the demonstrations."""
+    recipe = work.recipe
+
+    def train(folder: Path) -> Callable[[Path], None]:
+        renderer = Renderer.load(base_folder)
+        if recipe.run.template == "chatml":
+            renderer = Renderer(_with_chatml(renderer.tokenizer), ChatTemplate(CHATML))
+        model = load_transformer(base_folder, work.dtype, work.device)
+        settings = recipe.sft
+        sources, held_out = sft_sources(
+            work.data, renderer, settings.max_tokens, settings.holdout_share, recipe.run.seed, work.watcher
+        )
+        stage = SFTStage(model, sources, held_out, settings, recipe.run.seed, recipe.run.micro_batch_tokens)
+        run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds)
+
+        def save(target: Path) -> None:
+            save_transformer(model, target)
+            renderer.save(target)
+
+        return save
+
+    return _once(work, "sft", recipe.sft, ("base",), train)
+
+
+def reward(
+    work: Round, sft_folder: Path, stage_name: str, comparisons: list[Comparison], others: list[Comparison]
+) -> Path:
+    """Train a reward model on `comparisons`; its accuracy is measured on `others`.
+
+    Args:
+        work: the round.
+        sft_folder: checkpoint whose trunk it starts from.
+        stage_name: `reward` (used by PPO) or `judge` (used to measure).
+        comparisons: training rankings.
+        others: rankings of prompts that `comparisons` has not.
+    """
+    recipe = work.recipe
+
+    def train(folder: Path) -> Callable[[Path], None]:
+        renderer = Renderer.load(sft_folder)
+        model = new_scalar_model(sft_folder, work.dtype, work.device)
+        settings, tokens = recipe.reward, recipe.run.micro_batch_tokens
+        longest = settings.max_tokens
+        rankings = [r for c in comparisons if _fits(r := render_ranking(renderer, c), longest)]
+        held_out = [r for c in others if _fits(r := render_ranking(renderer, c), longest)]
+        if left_out := len(comparisons) + len(others) - len(rankings) - len(held_out):
+            work.watcher.note(f"{left_out} rankings over reward.max_tokens = {longest} tokens left out")
+        if not rankings or not held_out:
+            raise AccordantError("too few comparisons to train on some and measure on others; add rankings")
+        stage = RewardStage(model, rankings, held_out, settings, recipe.run.seed, tokens, _TITLES[stage_name])
+        run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds)
+        demonstrations = [renderer.dialogue(d.messages).ids for d in work.data.all_demonstrations()]
+        fitting = [ids for ids in demonstrations if len(ids) <= tokens]
+        normalise(model, fitting, [s for r in rankings for s in r.sequences], tokens)
+        accuracy, pairs, scores = pair_accuracy(model, held_out, tokens)
+        write_json(
+            folder / "accuracy.json",
+            {
+                "accuracy": accuracy,
+                "pairs": pairs,
+                "rankings": len(held_out),
+                "trained_on": len(rankings),
+                "tiers": [list(r.tiers) for r in held_out],
+                "scores": scores,
+            },
+        )
+
+        def save(target: Path) -> None:
+            save_scalar_model(model, target)
+            renderer.save(target)
+
+        return save
+
+    return _once(work, stage_name, recipe.reward, ("sft",), train)
+
+
+def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
+    """Tune the SFT model against the reward model."""
+    recipe = work.recipe
+
+    def train(folder: Path) -> Callable[[Path], None]:
+        renderer = Renderer.load(sft_folder)
+        tokens = recipe.run.micro_batch_tokens
+        policy, reference = (load_transformer(sft_folder, work.dtype, work.device) for _ in range(2))
+        critic, rewarder = (load_scalar_model(reward_folder, work.dtype, work.device) for _ in range(2))
+        pretraining = []
+        if recipe.ppo.ptx_coefficient:
+            sources, _ = sft_sources(work.data, renderer, recipe.sft.max_tokens, 0.0, recipe.run.seed, work.watcher)
+            pretraining = [example for source in sources for example in source.examples]
+        stage = PPOStage(
+            policy,
+            reference,
+            critic,
+            RewardModelReward(rewarder, renderer, tokens),
+            renderer,
+            work.data.prompts,
+            recipe.ppo,
+            recipe.run.seed,
+            tokens,
+            pretraining,
+        )
+        run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds)
+        stage.finish()
+
+        def save(target: Path) -> None:
+            save_transformer(policy, target)
+            renderer.save(target)
+
+        return save
+
+    return _once(work, "ppo", recipe.ppo, ("sft", "reward"), train)
+
+
+def reward_halves(work: Round) -> tuple[list[Comparison], list[Comparison]]:
+    """The comparisons of the round in two halves that share no prompt."""
+    return halves(work.data.comparisons, work.recipe.run.seed)
+
+
+_TITLES = {"reward": "reward model", "judge": "judge (reward model on the other half)"}
+
+
+def _once(
+    work: Round, stage: str, settings: Any, parents: tuple[str, ...], train: Callable[[Path], Callable[[Path], None]]
+) -> Path:
+    """Run a stage unless its checkpoint stands; then drop its working state."""
+    folder, target = work.folder / stage, work.checkpoint(stage)
+    fingerprint = work.fingerprint(stage, settings, parents)
+    recover_directory(target)
+    if target.exists():
+        _check_finished(target, fingerprint)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_state(folder, fingerprint)
+    began = time.time()
+    save = train(folder)
+    with new_directory(target) as new:
+        save(new)
+        write_json(new / "run.json", _lineage(work, stage, settings, parents, began, sha256(new / WEIGHTS)))
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    return target
+
+
+def _check_finished(target: Path, fingerprint: str) -> None:
+    record = read_json(target / "run.json")
+    if record["fingerprint"] != fingerprint:
+        raise AccordantError(
+            f"{target} was made from other settings or data; give the run another run.name, or delete the folder"
+        )
+    if sha256(target / WEIGHTS) != record["weights_sha256"]:
+        raise AccordantError(f"{target / WEIGHTS} is damaged; delete {target} and run again")
+
+
+def _check_state(folder: Path, fingerprint: str) -> None:
+    """A half-done stage goes on only with the inputs it was begun with."""
+    path = folder / "begun.json"
+    if path.exists() and (folder / "state").exists() and read_json(path)["fingerprint"] != fingerprint:
+        raise AccordantError(
+            f"{folder} was begun with other settings or data; give the run another run.name, or delete the folder"
+        )
+    write_json(path, {"fingerprint": fingerprint})
+
+
+def _lineage(
+    work: Round, stage: str, settings: Any, parents: tuple[str, ...], began: float, weights: str
+) -> dict[str, Any]:
+    recipe = work.recipe
+    return {
+        "stage": stage,
+        "fingerprint": work.fingerprints[stage],
+        "weights_sha256": weights,
+        "parents": {parent: work.fingerprints[parent] for parent in parents},
+        "base": recipe.run.base,
+        "seed": recipe.run.seed,
+        "settings": settings.model_dump(mode="json"),
+        "run": recipe.run.model_dump(mode="json"),
+        "data_sha256": file_digests(recipe.data),
+        "precision": str(work.dtype).removeprefix("torch."),
+        "machine": work.machine.to_json(),
+        "accordant": __version__,
+        "revision": _revision(),
+        "minutes_of_last_sitting": round((time.time() - began) / 60, 2),
+    }
+
+
+def _revision() -> str | None:
+    """The commit of the source tree, where the package runs from one."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, cwd=Path(__file__).parent
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _fits(ranking: Any, longest: int) -> bool:
+    return max(map(len, ranking.sequences)) <= longest
+
+
+def _with_chatml(tokenizer: Tokenizer) -> Tokenizer:
+    """ChatML needs its two tokens; refuse a base whose turns end otherwise."""
+    if tokenizer.text_of(tokenizer.end_of_turn) != "<|im_end|>" or tokenizer.markup.token_to_id("<|im_start|>") is None:
+        raise AccordantError('this base has no <|im_start|> and <|im_end|>; set run.template = "base" in the recipe')
+    return tokenizer

@@ -1,0 +1,84 @@
+"""What stands before every request: whom the page answers to, how much it takes, and what a browser may do with it."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from accordant.serve.requests import LARGEST_BODY
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def problem(status: int, message: str) -> JSONResponse:
+    """A refusal in the one shape that all refusals have."""
+    return JSONResponse({"error": {"message": message}}, status)
+
+
+class Guard:
+    """Refuses foreign Host headers and oversized bodies, and adds the security headers.
+
+    A page elsewhere can point a name of its own at this machine (DNS rebinding) and would then be of the same origin
+    as this server; its requests still carry that name as Host. An address cannot be pointed elsewhere, so a server
+    bound to all addresses answers to any of them.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self.app = app
+        self._names = {"localhost", "127.0.0.1", "::1", host.lower()}
+        self._any_address = host in ("0.0.0.0", "::")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        await (self._refusal(scope) or self.app)(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._answers_to(host):
+            return problem(400, f"this server does not answer to the host name {host[:100]!r}; open it by its address")
+        if scope["method"] in ("GET", "HEAD"):
+            return None
+        length = headers.get("content-length", "")
+        if not length.isdecimal():
+            return problem(411, "the request does not say its Content-Length")
+        if int(length) > LARGEST_BODY:
+            return problem(413, f"the request has {length} bytes, at most {LARGEST_BODY} are taken")
+        return None
+
+    def _answers_to(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._names or (self._any_address and _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""How much of a conversation the model reads: whole turns from the end, as many as fit."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from accordant.errors import AccordantError
+from accordant.records import Message
+
+
+class Prompter(Protocol):
+    """The part of `accordant.text.Renderer` that is used here."""
+
+    def prompt(self, messages: Sequence[Message], /) -> list[int]:
+        """Ids of a conversation up to where the assistant's next answer begins."""
+
+
+class Fitted(NamedTuple):
+    """Ids of the prompt, and how many of the oldest turns it leaves out."""
+
+    prompt: list[int]
+    turns_left_out: int
+
+
+def fit(renderer: Prompter, messages: Sequence[Message], room: int) -> Fitted:
+    """Leave out the fewest oldest turns (question with answer) so that the prompt has at most `room` tokens.
+
+    A system message stays, and so does the last question.
+
+    Raises:
+        AccordantError: when those two alone are too long.
+    """
+    system = list(messages[:1]) if messages[0].role == "system" else []
+    spoken = list(messages[len(system) :])
+    prompts: dict[int, list[int]] = {}
+
+    def fits(left_out: int) -> bool:
+        prompts[left_out] = renderer.prompt(system + spoken[2 * left_out :])
+        return len(prompts[left_out]) <= room
+
+    earlier = len(spoken) // 2
+    left_out = 0 if fits(0) else bisect_left(range(earlier), True, lo=min(1, earlier), key=fits)
+    if not fits(left_out):
+        raise AccordantError(
+            f"the last message{' with the system message' if system else ''} is {len(prompts[left_out])} tokens long, "
+            f"but only {max(room, 0)} fit; shorten it or ask for a shorter answer (max_tokens)"
+        )
+    return Fitted(prompts[left_out], left_out)

@@ -1,0 +1,34 @@
+"""From a checkpoint folder to an engine that can talk."""
+
+from pathlib import Path
+
+from accordant.engine import Engine
+from accordant.machine import keep_freed_memory, resolve_dtype
+from accordant.model.hub import load_transformer
+from accordant.text import Renderer
+
+LONGEST = 2048
+"""Most tokens of prompt and answer together: reading a prompt cannot be interrupted, and costs seconds beyond this."""
+
+
+def load_engine(checkpoint: Path) -> Engine:
+    """Read a checkpoint in the hub's format, in the number format that is fast here."""
+    keep_freed_memory()
+    renderer = Renderer.load(checkpoint)
+    return Engine(load_transformer(checkpoint, resolve_dtype("auto")), renderer)
+
+
+def context_of(engine: Engine) -> int:
+    """Most tokens of prompt and answer together when talking with this engine."""
+    return min(engine.model.config.context, LONGEST)
+
+
+def facts_of(engine: Engine) -> dict[str, str]:
+    """What the page tells of the model, label to text."""
+    millions = sum(weight.numel() for weight in engine.model.parameters()) / 1e6
+    size = f"{millions / 1e3:.1f}B" if millions >= 1e3 else f"{millions:.3g}M"
+    return {
+        "Parameters": size,
+        "Remembers": f"{context_of(engine):,} tokens of the conversation",
+        "Runs on": "this machine" if engine.model.device.type == "cpu" else "this machine's accelerator",
+    }

@@ -1,0 +1,59 @@
+"""What a client may ask, checked before anything else happens, and each fault said in one line."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from accordant.records import Messages, Record, check_turns
+
+LARGEST_BODY = 1_000_000
+"""Bytes of a request."""
+
+LARGEST_CONVERSATION = 100_000
+"""Characters of all its messages."""
+
+
+class ChatRequest(Record):
+    """A conversation that ends with the user's message, and how the answer is drawn (a new seed each time)."""
+
+    messages: Messages = Field(min_length=1, max_length=1000)
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(0.9, gt=0, le=1)
+    max_tokens: int = Field(256, ge=1, le=1024)
+    seed: int | None = Field(None, ge=0, lt=1 << 32)
+
+    @model_validator(mode="after")
+    def _conversation(self) -> Self:
+        check_turns(self.messages, last="user")
+        if (size := sum(len(message.content) for message in self.messages)) > LARGEST_CONVERSATION:
+            raise ValueError(f"messages have {size} characters, at most {LARGEST_CONVERSATION} are taken")
+        return self
+
+
+class About(Record):
+    """What the page says of the model."""
+
+    title: str
+    checkpoint: str
+    facts: dict[str, str]
+
+
+def explain(faults: Sequence[Mapping[str, Any]]) -> str:
+    """The first of pydantic's faults as one line: field, value (short), what was expected."""
+    first = faults[0]
+    field = ".".join(str(part) for part in first["loc"] if part != "body")
+    match first["type"]:
+        case "json_invalid":
+            return f"the request is not valid JSON: {first.get('ctx', {}).get('error', '')}".rstrip(": ")
+        case "missing":
+            return f"field {field} is missing" if field else "the request has no JSON body"
+        case "extra_forbidden":
+            return f"unknown field {field}"
+        case "string_pattern_mismatch" | "string_too_short":
+            return f"{field} must not be empty"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if isinstance(first["input"], int | float | str):
+        shown = ascii(first["input"])
+        return f"{field} = {shown if len(shown) <= 40 else shown[:37] + '...'}: {message}"
+    return f"{field}: {message}" if field else message

@@ -1,0 +1,97 @@
+"""`accordant serve`: one checkpoint, one port, one process."""
+
+import contextlib
+import errno
+import itertools
+import socket
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+from starlette.concurrency import run_in_threadpool
+
+from accordant.errors import AccordantError
+from accordant.serve.app import create_app
+from accordant.serve.load import context_of, facts_of, load_engine
+
+DEFAULT_PORT = 8000
+
+
+def serve(
+    checkpoint: Path,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    console: Console | None = None,
+    title: str = "Accordant",
+) -> None:
+    """Serve the chat page until Ctrl-C.
+
+    Args:
+        checkpoint: folder in the hub's format.
+        host: address to bind; anyone who reaches it may talk to the model, so the default is this machine alone.
+        port: port to bind; 0 takes the first free one from 8000 on (a browser keeps conversations per port).
+        console: told where the page is.
+        title: name of the service on the page.
+
+    Raises:
+        AccordantError: when the port is taken, the address is not this machine's, or the checkpoint cannot be read.
+    """
+    with bind(host, port) as listener:
+        name = checkpoint.resolve().name
+        engine = load_engine(checkpoint)
+        app = create_app(engine, title, name, facts_of(engine), context=context_of(engine), host=host)
+        if console:
+            console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
+        run(app, listener)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on the port: a taken one is known before a model is loaded.
+
+    Raises:
+        AccordantError: when it is taken or cannot be bound.
+    """
+    candidates = [port] if port else itertools.chain(range(DEFAULT_PORT, DEFAULT_PORT + 100), [0])
+    for candidate in candidates:
+        try:
+            family, _, _, _, place = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
+            return socket.create_server(place[:2], family=family, backlog=128)
+        except (OSError, OverflowError) as error:
+            if getattr(error, "errno", None) == errno.EADDRINUSE and not port:
+                continue
+            raise AccordantError(_why_not(host, candidate, error)) from None
+    raise AccordantError(f"no free port on {host}")
+
+
+def address(listener: socket.socket) -> str:
+    """The URL of a bound socket, as a browser on this machine opens it."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Run an app of `create_app` until Ctrl-C or SIGTERM; answers in the making are ended and say so."""
+    with contextlib.suppress(KeyboardInterrupt):
+        _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends the answers first: an open stream would hold the shutdown up."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        await run_in_threadpool(app.state.worker.close)
+        await super().shutdown(sockets)
+
+
+def _why_not(host: str, port: int, error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken; stop what runs there, or choose another port (0 takes any free one)"
+    if number == errno.EACCES:
+        return f"port {port} needs more rights than this process has; choose one above 1023"
+    return f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}"

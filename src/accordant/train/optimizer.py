@@ -1,0 +1,110 @@
+"""AdamW on float32 masters: a bfloat16 model would round most small updates away."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) over float32 copies of a model's trainable weights.
+
+    Gradients of each micro-batch are added up in float32 as they appear. For a float32 model the weights are their
+    own masters and nothing is copied.
+
+    Args:
+        parameters: the weights to train; their dtype decides whether masters are needed.
+        betas: decay of the two moments.
+        epsilon: added to the root of the second moment.
+        weight_decay: decoupled, for matrices only.
+        clip: largest global gradient norm.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        betas: tuple[float, float] = (0.9, 0.95),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
+    ) -> None:
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.clip = clip
+        self._mixed = self.parameters[0].dtype != torch.float32
+        self.masters: list[Tensor] = (
+            [p.detach().float().clone() for p in self.parameters] if self._mixed else list(self.parameters)
+        )
+        if self._mixed:
+            for parameter, master in zip(self.parameters, self.masters, strict=True):
+                parameter.register_post_accumulate_grad_hook(_add_to(master))  # type: ignore[no-untyped-call]
+        matrices = [m for m in self.masters if m.ndim > 1]
+        vectors = [m for m in self.masters if m.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self._adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, eps=epsilon, fused=True)
+
+    def step(self, learning_rate: float) -> float:
+        """Apply the gradients gathered since the last step and clear them; returns their norm before clipping."""
+        for master in self.masters:
+            if master.grad is None:
+                master.grad = torch.zeros_like(master)
+        norm = float(nn.utils.clip_grad_norm_(self.masters, self.clip))
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        self._adam.step()
+        self.clear()
+        self._publish()
+        return norm
+
+    def clear(self) -> None:
+        """Forget gathered gradients."""
+        self._adam.zero_grad(set_to_none=True)
+
+    def _publish(self) -> None:
+        if self._mixed:
+            with torch.no_grad():
+                for parameter, master in zip(self.parameters, self.masters, strict=True):
+                    parameter.copy_(master)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Masters and moments, by stable names; with them `restore` continues bit for bit."""
+        named: dict[str, Tensor] = {}
+        for number, master in enumerate(self.masters):
+            named[f"{number}.weight"] = master.detach()
+            for key, value in self._adam.state.get(master, {}).items():
+                named[f"{number}.{key}"] = value
+        return named
+
+    def restore(self, named: dict[str, Tensor]) -> None:
+        """Take over what `tensors` gave, and the weights into the model."""
+        with torch.no_grad():
+            for number, master in enumerate(self.masters):
+                master.copy_(named[f"{number}.weight"])
+                moments = {
+                    key: named[f"{number}.{key}"].clone()
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"{number}.{key}" in named
+                }
+                if moments:
+                    self._adam.state[master] = moments
+        self._publish()
+
+
+def _add_to(master: Tensor):  # type: ignore[no-untyped-def]
+    def hook(parameter: Tensor) -> None:
+        if parameter.grad is None:
+            return
+        if master.grad is None:
+            master.grad = parameter.grad.float()
+        else:
+            master.grad += parameter.grad
+        parameter.grad = None
+
+    return hook
+
+
+def linear_schedule(step: int, total: int, warmup: int, peak: float, end_share: float = 0.0) -> float:
+    """Learning rate of `step` (from 0): up to `peak` over `warmup` steps, then straight down to `end_share * peak`."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    left = (total - step) / max(1, total - warmup)
+    return peak * (end_share + (1 - end_share) * left)

@@ -1,0 +1,104 @@
+"""What one iteration sampled and measured, and its cut into minibatches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accordant.data.packing import Example, PackedBatch, micro_batches, pack
+from accordant.engine import Generation
+from accordant.model import ScalarModel, Transformer
+from accordant.train.log_probs import score_tokens
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some answers of an iteration as one packed batch; `rows` are their numbers in the iteration."""
+
+    rows: list[int]
+    batch: PackedBatch
+
+
+@dataclass
+class Rollout:
+    """Answers of one iteration.
+
+    All tensors are (answers, tokens), right-padded, in float32; `mask` is true on real answer tokens.
+    `minibatches` fixes, before anything is measured, which answers share a forward pass: the old log-probs and
+    those of the first update then come from the same arithmetic, and their ratio is 1.
+    """
+
+    answers: list[Generation]
+    minibatches: list[list[Slice]]
+    mask: Tensor
+    sampled_log_probs: Tensor
+    scores: Tensor
+
+    @property
+    def slices(self) -> list[Slice]:
+        """All slices of all minibatches."""
+        return [part for minibatch in self.minibatches for part in minibatch]
+
+    def gather(self, part: Slice, padded: Tensor) -> Tensor:
+        """Real entries of `padded` for the answers of `part`, (tokens,), in the order of its batch's targets."""
+        return padded[part.rows][self.mask[part.rows]]
+
+    def spread(self, flat: Sequence[Tensor]) -> Tensor:
+        """The inverse of `gather` over all slices: per-slice (tokens,) values to one (answers, tokens) array."""
+        padded = torch.zeros(self.mask.shape, dtype=torch.float32, device=self.mask.device)
+        for part, values in zip(self.slices, flat, strict=True):
+            rows = torch.tensor(part.rows, device=padded.device)
+            own = torch.zeros_like(padded[rows])
+            own[self.mask[rows]] = values.float()
+            padded[rows] = own
+        return padded
+
+    def log_probs(self, model: Transformer, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies of the answers' tokens under `model`, (answers, tokens), without gradients."""
+        with torch.no_grad():
+            scored = [score_tokens(model, part.batch, temperature) for part in self.slices]
+        return self.spread([s.log_probs for s in scored]), self.spread([s.entropy for s in scored])
+
+    def values(self, critic: ScalarModel) -> Tensor:
+        """The critic's value before each answer token, (answers, tokens), without gradients."""
+        with torch.no_grad():
+            return self.spread([token_values(critic, part.batch) for part in self.slices])
+
+
+def token_values(critic: ScalarModel, batch: PackedBatch) -> Tensor:
+    """Value of the state in which each target token was chosen, (targets,)."""
+    return critic(batch.ids, batch.attention)[batch.predicting]  # type: ignore[no-any-return]
+
+
+def build_rollout(
+    prompts: Sequence[list[int]],
+    answers: list[Generation],
+    scores: Sequence[float],
+    minibatches: int,
+    order: Sequence[int],
+    micro_batch_tokens: int,
+    device: torch.device | str,
+) -> Rollout:
+    """Lay out an iteration; `order` is the shuffled numbering of answers that is cut into `minibatches`."""
+    lengths = [len(answer.ids) for answer in answers]
+    mask = torch.arange(max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
+    sampled = torch.zeros(mask.shape, device=device)
+    sampled[mask] = torch.tensor([p for answer in answers for p in answer.log_probs], device=device)
+    size = len(answers) // minibatches
+    cut = []
+    for start in range(0, len(answers), size):
+        members = list(order[start : start + size])
+        sizes = [len(prompts[i]) + lengths[i] for i in members]
+        groups = micro_batches(sizes, micro_batch_tokens)
+        cut.append([_slice([members[g] for g in group], prompts, answers, device) for group in groups])
+    return Rollout(answers, cut, mask, sampled, torch.tensor(scores, dtype=torch.float32, device=device))
+
+
+def _slice(
+    rows: list[int], prompts: Sequence[list[int]], answers: Sequence[Generation], device: torch.device | str
+) -> Slice:
+    examples = [
+        Example(prompts[i] + answers[i].ids, [False] * len(prompts[i]) + [True] * len(answers[i].ids)) for i in rows
+    ]
+    return Slice(rows, pack(examples, device))

@@ -1,0 +1,230 @@
+"""One PPO iteration: sample, score, measure, estimate advantages, update policy and critic."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from accordant.config import PPOSection
+from accordant.data.packing import Example, micro_batches, pack
+from accordant.engine import Engine, Generation, Sampling
+from accordant.errors import AccordantError
+from accordant.model import ScalarModel, Transformer
+from accordant.progress import Watcher
+from accordant.records import Messages
+from accordant.text import Renderer
+from accordant.train.log_probs import score_tokens
+from accordant.train.optimizer import Optimizer
+from accordant.train.ppo import objective
+from accordant.train.ppo.reward import Reward
+from accordant.train.ppo.rollout import Rollout, Slice, build_rollout, token_values
+from accordant.train.sft import add_gradient
+
+
+class PPOStage:
+    """The stage that `run_stage` drives; one step is one iteration.
+
+    Args:
+        policy: starts as the SFT model; trained in place.
+        reference: the SFT model, left alone; the KL penalty is to it.
+        critic: starts as the reward model; trained in place.
+        reward: scores answers.
+        conversations: prompts, each ending with a user's turn; drawn without repetition until all were used.
+        settings: the recipe's section.
+        seed: decides the order of prompts, the answers and the minibatches.
+        micro_batch_tokens: bound of one forward pass.
+        pretraining: examples for the loss of PPO-ptx, used when `settings.ptx_coefficient` is above 0.
+    """
+
+    name = "PPO"
+
+    def __init__(
+        self,
+        policy: Transformer,
+        reference: Transformer,
+        critic: ScalarModel,
+        reward: Reward,
+        renderer: Renderer,
+        conversations: Sequence[Messages],
+        settings: PPOSection,
+        seed: int,
+        micro_batch_tokens: int,
+        pretraining: Sequence[Example] = (),
+    ) -> None:
+        if settings.ptx_coefficient and not pretraining:
+            raise AccordantError("ppo.ptx_coefficient is set but there are no examples for it")
+        self.policy, self.reference, self.critic, self.reward = policy, reference, critic, reward
+        self.renderer, self.conversations, self.settings = renderer, conversations, settings
+        self.seed, self.micro_batch_tokens, self.pretraining = seed, micro_batch_tokens, pretraining
+        self.engine = Engine(policy, renderer, rows=settings.episodes)
+        self.optimizer = Optimizer(policy.parameters())
+        self.critic_optimizer = Optimizer(critic.parameters())
+        self.total = settings.iterations
+        self.average = [m.detach().clone() for m in self.optimizer.masters] if settings.weight_average else []
+
+    def advance(self, step: int, watcher: Watcher) -> dict[str, float]:
+        """One iteration."""
+        settings = self.settings
+        drawn = self._draw(step)
+        rollout = self._sample(drawn, step)
+        old_log_probs, entropy = rollout.log_probs(self.policy, settings.temperature)
+        reference, _ = rollout.log_probs(self.reference, settings.temperature)
+        old_values = rollout.values(self.critic)
+        kl = objective.kl_k1(old_log_probs, reference)
+        rewards = objective.token_rewards(rollout.scores, kl, rollout.mask, settings.kl_coefficient_per_token)
+        raw, returns = objective.generalised_advantages(
+            rewards, old_values, rollout.mask, settings.discount, settings.gae_lambda
+        )
+        advantages = objective.whiten(raw, rollout.mask)
+        updates = self._update(step, rollout, old_log_probs, old_values, advantages, returns)
+        watcher.sample(drawn[0][-1].content, rollout.answers[0].text)
+        mask = rollout.mask
+        return updates | {
+            "reward": rollout.scores.mean().item(),
+            "kl_per_sequence": torch.where(mask, kl, 0).sum(-1).mean().item(),
+            "kl_k3_per_token": objective.masked_mean(objective.kl_k3(old_log_probs, reference), mask).item(),
+            "entropy": objective.masked_mean(entropy, mask).item(),
+            "answer_tokens": mask.sum(-1).float().mean().item(),
+            "ended": sum(answer.ended for answer in rollout.answers) / len(rollout.answers),
+            "explained_variance": objective.explained_variance(old_values, returns, mask),
+            "sampling_gap": (old_log_probs - rollout.sampled_log_probs)[mask].abs().mean().item(),
+        }
+
+    def _draw(self, step: int) -> list[Messages]:
+        """The conversations of iteration `step`: a fresh shuffle each time all have been used."""
+        count, total = self.settings.episodes, len(self.conversations)
+        chosen = []
+        for position in range(step * count, (step + 1) * count):
+            round_number, place = divmod(position, total)
+            chosen.append(self.conversations[_shuffled(total, self.seed, 2 * round_number)[place]])
+        return chosen
+
+    def _sample(self, conversations: list[Messages], step: int) -> Rollout:
+        settings = self.settings
+        prompts = [self.renderer.prompt(messages) for messages in conversations]
+        sampling = Sampling(
+            temperature=settings.temperature,
+            max_tokens=settings.max_answer_tokens,
+            seed=self.seed * 1_000_003 + step,
+        )
+        answers = [samples[0] for samples in self.engine.generate(prompts, sampling)]
+        scores = self._scores(conversations, answers)
+        order = _shuffled(len(answers), self.seed, 2 * step + 1)
+        return build_rollout(
+            prompts, answers, scores, settings.minibatches, order, self.micro_batch_tokens, self.policy.device
+        )
+
+    def _scores(self, conversations: Sequence[Messages], answers: Sequence[Generation]) -> list[float]:
+        """The reward of each answer; one that does not end gets `missing_end_score` instead."""
+        scores = self.reward(conversations, answers)
+        if not all(torch.isfinite(torch.tensor(scores))):
+            raise AccordantError("the reward is not finite; look at the reward model or function")
+        missing = self.settings.missing_end_score
+        return [score if answer.ended else missing for score, answer in zip(scores, answers, strict=True)]
+
+    def _update(
+        self,
+        step: int,
+        rollout: Rollout,
+        old_log_probs: Tensor,
+        old_values: Tensor,
+        advantages: Tensor,
+        returns: Tensor,
+    ) -> dict[str, float]:
+        """All epochs and minibatches; metrics are means over them."""
+        settings = self.settings
+        share = min(1.0, (step + 1) / (settings.warmup_iterations + 1))
+        learn_policy = step >= settings.critic_warmup_iterations
+        sums: dict[str, float] = {}
+        for epoch in range(settings.epochs):
+            for number, minibatch in enumerate(rollout.minibatches):
+                tokens = sum(len(part.batch.targets) for part in minibatch)
+                metrics = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "approximate_kl"), 0.0)
+                for part in minibatch:
+                    returned, old = rollout.gather(part, returns), rollout.gather(part, old_values)
+                    metrics["value_loss"] += self._critic_gradient(part, old, returned, tokens)
+                    if learn_policy:
+                        gap = self._policy_gradient(
+                            part, rollout.gather(part, old_log_probs), rollout.gather(part, advantages), tokens, metrics
+                        )
+                        if epoch == number == 0:
+                            self._check_ratio(gap)
+                self.critic_optimizer.step(settings.critic_learning_rate * share)
+                if learn_policy:
+                    if settings.ptx_coefficient:
+                        metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
+                    metrics["gradient_norm"] = self.optimizer.step(settings.learning_rate * share)
+                    self._move_average()
+                for name, value in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
+        return sums
+
+    def _critic_gradient(self, part: Slice, old_values: Tensor, returns: Tensor, tokens: int) -> float:
+        values = token_values(self.critic, part.batch)
+        loss = objective.value_loss(values, old_values, returns, self.settings.value_clip) / tokens
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _policy_gradient(
+        self, part: Slice, old_log_probs: Tensor, advantages: Tensor, tokens: int, metrics: dict[str, float]
+    ) -> float:
+        """Add the gradient of one slice; returns the largest |ratio - 1|."""
+        log_probs = score_tokens(self.policy, part.batch, self.settings.temperature).log_probs
+        loss, clipped = objective.policy_loss(log_probs, old_log_probs, advantages, self.settings.clip)
+        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            metrics["policy_loss"] += loss.item() / tokens
+            metrics["clip_fraction"] += clipped.item() / tokens
+            metrics["approximate_kl"] += objective.kl_k3(old_log_probs, log_probs).sum().item() / tokens
+            return (torch.exp(log_probs - old_log_probs) - 1).abs().max().item()
+
+    def _check_ratio(self, gap: float) -> None:
+        if not gap <= self.settings.largest_ratio_gap:
+            raise AccordantError(
+                f"the first minibatch's ratio differs from 1 by {gap:.2g}, allowed is ppo.largest_ratio_gap = "
+                f"{self.settings.largest_ratio_gap:.2g}: old and new log-probs do not come from the same arithmetic"
+            )
+
+    def _pretraining_gradient(self, step: int, epoch: int, number: int) -> float:
+        """PPO-ptx: the loss on dialogues in the same gradient (Ouyang et al. 2022, equation 2)."""
+        settings = self.settings
+        draw = (step * settings.epochs + epoch) * settings.minibatches + number
+        chosen = _shuffled(len(self.pretraining), self.seed + 1, draw)[: settings.ptx_examples]
+        examples = [self.pretraining[i] for i in chosen]
+        groups = micro_batches([len(e.ids) for e in examples], self.micro_batch_tokens)
+        batches = [pack([examples[i] for i in group], self.policy.device) for group in groups]
+        return add_gradient(self.policy, batches, settings.ptx_coefficient)
+
+    def _move_average(self) -> None:
+        for average, master in zip(self.average, self.optimizer.masters, strict=False):
+            average.lerp_(master.detach(), 1 - self.settings.weight_average)
+
+    def finish(self) -> None:
+        """Put the averaged weights, where they are kept, into the policy."""
+        with torch.no_grad():
+            for average, parameter in zip(self.average, self.optimizer.parameters, strict=False):
+                parameter.copy_(average)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `train.loop.Stage`."""
+        parts = {"policy": self.optimizer.tensors(), "critic": self.critic_optimizer.tensors()}
+        named = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+        return named | {f"average.{i}": t for i, t in enumerate(self.average)}
+
+    def scalars(self) -> dict[str, Any]:
+        """See `train.loop.Stage`."""
+        return {}
+
+    def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+        """See `train.loop.Stage`."""
+        for part, optimizer in (("policy", self.optimizer), ("critic", self.critic_optimizer)):
+            prefix = f"{part}."
+            optimizer.restore({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        for number, average in enumerate(self.average):
+            average.copy_(tensors[f"average.{number}"])
+
+
+def _shuffled(count: int, seed: int, draw: int) -> list[int]:
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + draw) % (1 << 63))
+    return torch.randperm(count, generator=generator).tolist()

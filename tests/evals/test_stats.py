@@ -1,0 +1,92 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accordant.evals.stats import (
+    Z95,
+    bootstrap_interval,
+    cohen_kappa,
+    mean_interval,
+    paired_difference,
+    plain_agreement,
+    wilson,
+)
+
+
+@given(st.integers(1, 300), st.data())
+def test_wilson_ends_solve_the_score_equation(n: int, data: st.DataObject) -> None:
+    """The ends are the shares p with |observed - p| = z * sqrt(p (1 - p) / n): the definition, not the formula."""
+    hits = data.draw(st.integers(0, n))
+    low, high = wilson(hits, n)
+    assert 0 <= low <= hits / n <= high <= 1
+    for end in (low, high):
+        assert abs(hits / n - end) == pytest.approx(Z95 * math.sqrt(end * (1 - end) / n), abs=1e-9)
+
+
+def test_wilson_of_nothing_and_of_the_impossible() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="5 hits out of 4"):
+        wilson(5, 4)
+
+
+def test_wilson_covers_the_true_share() -> None:
+    random = np.random.default_rng(0)
+    held = [low <= 0.9 <= high for low, high in (wilson(int(h), 20) for h in random.binomial(20, 0.9, 2000))]
+    assert 0.92 < sum(held) / len(held) < 0.99
+
+
+def test_mean_interval_in_closed_form() -> None:
+    low, high = mean_interval([1.0, 3.0])
+    assert (low, high) == pytest.approx((2 - Z95, 2 + Z95))  # deviation sqrt(2), error 1
+    assert mean_interval([4.0]) == (-math.inf, math.inf)
+    with pytest.raises(ValueError, match="at least one"):
+        mean_interval([])
+
+
+def test_paired_difference_sees_what_separate_intervals_do_not() -> None:
+    random = np.random.default_rng(1)
+    difficulty = random.normal(0, 10, 200)
+    a, b = difficulty + 0.5 + random.normal(0, 0.1, 200), difficulty
+    found = paired_difference(a.tolist(), b.tolist(), seed=3)
+    assert found.mean == pytest.approx(float((a - b).mean()))
+    assert 0.45 < found.interval.low < found.mean < found.interval.high < 0.55
+    assert found == paired_difference(a.tolist(), b.tolist(), seed=3)
+    with pytest.raises(ValueError, match="as many values"):
+        paired_difference([1.0], [])
+
+
+def test_bootstrap_agrees_with_the_normal_interval_of_a_large_sample() -> None:
+    values = np.random.default_rng(2).normal(5, 2, 1000).tolist()
+    assert bootstrap_interval([values]) == pytest.approx(mean_interval(values), abs=0.02)
+
+
+def test_bootstrap_of_two_groups_weighs_them_alike() -> None:
+    assert bootstrap_interval([[1.0] * 90, [0.0] * 10]) == (0.5, 0.5)
+
+
+def kappa_by_counting(a: list[int], b: list[int]) -> float:
+    """Chance agreement counted over all pairs of one label of `a` with one of `b`."""
+    n = len(a)
+    chance = sum(x == y for x in a for y in b) / n**2
+    return (sum(x == y for x, y in zip(a, b, strict=True)) / n - chance) / (1 - chance)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=40))
+def test_kappa_against_counting(pairs: list[tuple[int, int]]) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    if len(set(a) | set(b)) > 1:
+        assert cohen_kappa(a, b) == pytest.approx(kappa_by_counting(a, b))
+        assert cohen_kappa(a, b) == pytest.approx(cohen_kappa(b, a))
+
+
+def test_kappa_of_known_tables() -> None:
+    a, b = ["yes"] * 25 + ["no"] * 25, ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
+    assert plain_agreement(a, b) == 0.7
+    assert cohen_kappa(a, b) == pytest.approx(0.4)  # chance 0.5 * 0.6 + 0.5 * 0.4 = 0.5
+    assert cohen_kappa(a, a) == 1.0
+    assert cohen_kappa(["x"] * 3, ["x"] * 3) == 0.0
+    with pytest.raises(ValueError, match="as many labels"):
+        plain_agreement([1], [])

@@ -1,0 +1,241 @@
+"""A whole round on a tiny base: it runs, is not done twice, goes on after a stop, and refuses what it cannot use."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from accordant.config import load_recipe
+from accordant.errors import AccordantError, Stopped
+from accordant.files import only_one, read_json
+from accordant.model.hub import load_scalar_model, load_transformer
+from accordant.progress import SILENT, Watcher
+from accordant.rounds.run import run_round
+from accordant.testing.tiny import save_tiny_checkpoint
+
+TAGS = {"harmful": "refuse", "lookalike": "answer", "false_premise": "challenge", "true_premise": "answer"}
+
+
+def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe over made-up data and a tiny base, in a workspace of its own."""
+    monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path / "workspace"))
+    save_tiny_checkpoint(tmp_path / "base")
+    answer = {"role": "assistant", "content": "the river"}
+    write_jsonl(
+        tmp_path / "demos.jsonl",
+        [{"id": f"d{i}", "messages": [*user(f"demo question {i} on rivers"), answer]} for i in range(8)],
+    )
+    write_jsonl(
+        tmp_path / "comparisons.jsonl",
+        [
+            {
+                "id": f"c{i}",
+                "messages": user(f"which water is number {i} here"),
+                "candidates": [{"content": "the river"}, {"content": f"cheese {i}"}, {"content": "rain"}],
+                "ranking": [[0], [1, 2]],
+            }
+            for i in range(10)
+        ],
+    )
+    write_jsonl(
+        tmp_path / "evaluation.jsonl",
+        [
+            {
+                "id": f"e{i}-{tag}",
+                "messages": user(f"{tag} thing to measure {i}"),
+                "expect": expect,
+                "tag": tag,
+                "good": "the river",
+                "bad": "cheese",
+            }
+            for i in range(2)
+            for tag, expect in TAGS.items()
+        ],
+    )
+    write_jsonl(
+        tmp_path / "labelled.jsonl",
+        [{"id": "l0", "messages": user("x"), "answer": "I can't help with that.", "model": "m", "label": "refuse"}],
+    )
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        """
+[run]
+name = "tiny"
+base = "BASE"
+precision = "float32"
+[data]
+demonstrations = [{ path = "demos.jsonl" }]
+comparisons = ["comparisons.jsonl"]
+evaluation = "evaluation.jsonl"
+labelled_answers = "labelled.jsonl"
+[sft]
+epochs = 2
+batch_examples = 4
+[reward]
+epochs = 2
+[ppo]
+iterations = 3
+episodes = 8
+minibatches = 2
+max_answer_tokens = 6
+[evaluation]
+max_answer_tokens = 6
+best_of = 2
+""".replace("BASE", str(tmp_path / "base"))
+    )
+    return path
+
+
+class Recorder(Watcher):
+    def __init__(self, stop_in: str = "") -> None:
+        self.stages: list[str] = []
+        self.notes: list[str] = []
+        self._stop_in = stop_in
+
+    def begin(self, stage: str, total: int, done: int = 0) -> None:
+        self.stages.append(stage)
+
+    def step(self, done: int, metrics: object) -> None:
+        if self._stop_in and self.stages[-1] == self._stop_in:
+            import signal
+
+            self._stop_in = ""
+            signal.raise_signal(signal.SIGINT)
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def folder_of(recipe: Path) -> Path:
+    return recipe.parent / "workspace" / "runs" / "tiny"
+
+
+def test_a_round_makes_checkpoints_and_a_report_and_is_not_done_twice(recipe: Path) -> None:
+    report = run_round(load_recipe(recipe), SILENT)
+    folder = folder_of(recipe)
+    assert report.exists()
+    evaluation = read_json(folder / "evaluation.json")
+    assert list(evaluation["systems"]) == ["base", "SFT", "best of 2", "PPO"]
+    for metrics in evaluation["systems"].values():
+        assert {"reward", "harmful_refused", "lookalikes_answered", "told_apart", "ended"} <= set(metrics)
+    assert evaluation["scorer"]["agreement"] == 1.0
+    load_transformer(folder / "ppo" / "checkpoint", __import__("torch").float32)
+    load_scalar_model(folder / "judge" / "checkpoint", __import__("torch").float32)
+    lineage = read_json(folder / "ppo" / "checkpoint" / "run.json")
+    assert set(lineage["parents"]) == {"sft", "reward"}
+    assert lineage["parents"]["sft"] == read_json(folder / "sft" / "checkpoint" / "run.json")["fingerprint"]
+    assert not (folder / "ppo" / "state").exists()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    again = Recorder()
+    run_round(load_recipe(recipe), again)
+    assert again.stages == []
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == before
+
+
+@pytest.mark.parametrize("stage", ["SFT", "reward model", "PPO"])
+def test_a_stopped_round_ends_in_the_same_weights(recipe: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Stopped):
+        run_round(load_recipe(recipe), Recorder(stop_in=stage))
+    run_round(load_recipe(recipe), SILENT)
+    stopped = (folder_of(recipe) / "ppo" / "checkpoint" / "model.safetensors").read_bytes()
+    monkeypatch.setenv("ACCORDANT_HOME", str(recipe.parent / "other"))
+    run_round(load_recipe(recipe), SILENT)
+    whole = recipe.parent / "other" / "runs" / "tiny" / "ppo" / "checkpoint" / "model.safetensors"
+    assert whole.read_bytes() == stopped
+
+
+def test_other_settings_under_the_same_name_are_refused(recipe: Path) -> None:
+    run_round(load_recipe(recipe), SILENT)
+    with pytest.raises(AccordantError, match="other settings"):
+        run_round(load_recipe(recipe, {"sft.learning_rate": 1e-3}), SILENT)
+
+
+def test_a_damaged_checkpoint_is_recognised(recipe: Path) -> None:
+    run_round(load_recipe(recipe), SILENT)
+    weights = folder_of(recipe) / "sft" / "checkpoint" / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-3] ^= 4
+    weights.write_bytes(raw)
+    with pytest.raises(AccordantError, match="is damaged; delete"):
+        run_round(load_recipe(recipe), SILENT)
+
+
+def _hold(folder: Path, ready: object, done: object) -> None:
+    with only_one(folder):
+        ready.set()  # type: ignore[attr-defined]
+        done.wait(30)  # type: ignore[attr-defined]
+
+
+def test_a_second_run_in_the_same_workspace_gets_one_clear_line(recipe: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(folder_of(recipe), ready, done))
+    other.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(AccordantError, match=f"in use by another run .process {other.pid}."):
+            run_round(load_recipe(recipe), SILENT)
+    finally:
+        done.set()
+        other.join(30)
+
+
+def test_an_evaluation_prompt_that_is_trained_on_is_refused(recipe: Path) -> None:
+    rows = [json.loads(line) for line in (recipe.parent / "evaluation.jsonl").read_text().splitlines()]
+    rows[3]["messages"] = user("Which water is number 4 here?")
+    write_jsonl(recipe.parent / "evaluation.jsonl", rows)
+    with pytest.raises(AccordantError, match=r"also trained on, the first is e0-true_premise \(like c4\)"):
+        run_round(load_recipe(recipe), SILENT)
+
+
+def test_a_bad_row_is_named_before_anything_is_trained(recipe: Path) -> None:
+    path = recipe.parent / "demos.jsonl"
+    path.write_text(path.read_text() + '{"id": "bad", "messages": [{"role": "user", "content": "x"}]}\n')
+    with pytest.raises(AccordantError, match=r"demos.jsonl, row 9: .*assistant"):
+        run_round(load_recipe(recipe), SILENT)
+    assert not (folder_of(recipe) / "sft").exists()
+
+
+def test_rows_without_consent_are_left_out(recipe: Path) -> None:
+    path = recipe.parent / "comparisons.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows[:4]:
+        row["consent"] = False
+    write_jsonl(path, rows)
+    run_round(load_recipe(recipe), SILENT)
+    folder = folder_of(recipe)
+    seen = [read_json(folder / name / "accuracy.json") for name in ("reward", "judge")]
+    assert sum(found["trained_on"] for found in seen) == 6
+
+
+@pytest.mark.parametrize("stage", ["sft", "ppo"])
+def test_a_full_disk_is_one_line_and_loses_nothing(recipe: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from accordant.rounds import stages
+
+    real = stages.save_transformer
+
+    def full(model: object, folder: Path) -> None:
+        if folder.parent.name == stage:
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+        real(model, folder)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages, "save_transformer", full)
+    with pytest.raises(AccordantError, match="disk full"):
+        run_round(load_recipe(recipe), SILENT)
+    folder = folder_of(recipe) / stage
+    assert not (folder / "checkpoint").exists()
+    assert not [p for p in folder.iterdir() if p.name.startswith(".checkpoint")]
+    monkeypatch.setattr(stages, "save_transformer", real)
+    assert run_round(load_recipe(recipe), SILENT).exists()

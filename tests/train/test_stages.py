@@ -1,0 +1,332 @@
+"""SFT, reward model and PPO on a tiny model: they learn, do not depend on the batching, and resume bit for bit."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from accordant.config import PPOSection, RewardSection, SFTSection
+from accordant.data.packing import Example, micro_batches, pack
+from accordant.engine import Engine, Sampling
+from accordant.errors import AccordantError, Stopped
+from accordant.model import ScalarModel
+from accordant.model.hub import load_scalar_model, new_scalar_model, save_scalar_model
+from accordant.progress import SILENT, Watcher
+from accordant.records import Candidate, Comparison, Message
+from accordant.testing.tiny import save_tiny_checkpoint, tiny_model, tiny_renderer
+from accordant.train.log_probs import score_tokens
+from accordant.train.loop import Stage, read_metrics, run_stage
+from accordant.train.ppo import PPOStage, function_reward
+from accordant.train.reward import RewardStage, normalise, pair_accuracy, render_ranking, score_sequences
+from accordant.train.sft import SFTStage, Weighted, add_gradient, epoch_order
+
+ANSWERS = ["the river", "the sea, the sea", "rain", "slow water here", "a harbour in the hills", "cheese"]
+
+
+def asked(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=text),)
+
+
+def examples() -> list[Example]:
+    renderer = tiny_renderer()
+    found = []
+    for number, answer in enumerate(ANSWERS):
+        rendered = renderer.dialogue((*asked(f"where {number}?"), Message(role="assistant", content=answer)))
+        found.append(Example(rendered.ids, rendered.trained))
+    return found
+
+
+def comparisons() -> list[Comparison]:
+    return [
+        Comparison(
+            id=str(i),
+            messages=asked(f"where {i}?"),
+            candidates=(Candidate(content="the river"), Candidate(content="cheese"), Candidate(content="no")),
+            ranking=((0,), (1, 2)),
+        )
+        for i in range(8)
+    ]
+
+
+def scalar(tmp_path: Path, seed: int = 0) -> ScalarModel:
+    return new_scalar_model(save_tiny_checkpoint(tmp_path / f"tiny-{seed}", seed), torch.float32)
+
+
+def sft_stage(tmp_path: Path, micro_batch_tokens: int = 256) -> SFTStage:
+    settings = SFTSection(epochs=4, learning_rate=3e-3, batch_examples=3)
+    return SFTStage(tiny_model(), [Weighted(examples(), 1.0)], examples()[:1], settings, 0, micro_batch_tokens)
+
+
+def reward_stage(tmp_path: Path, micro_batch_tokens: int = 256) -> RewardStage:
+    rankings = [render_ranking(tiny_renderer(), c) for c in comparisons()]
+    settings = RewardSection(epochs=4, learning_rate=3e-3, batch_rankings=4)
+    return RewardStage(scalar(tmp_path), rankings[:6], rankings[6:], settings, 0, micro_batch_tokens)
+
+
+def likes_river(messages: Sequence[Message], answer: str) -> float:
+    return answer.count("r") / max(1, len(answer))
+
+
+def ppo_stage(tmp_path: Path, micro_batch_tokens: int = 512, **changes: object) -> PPOStage:
+    values: dict[str, object] = {
+        "iterations": 8,
+        "episodes": 8,
+        "minibatches": 2,
+        "learning_rate": 1e-3,
+        "critic_learning_rate": 3e-3,
+        "max_answer_tokens": 8,
+        "critic_warmup_iterations": 0,
+        "missing_end_score": 0.0,
+        "weight_average": 0.9,
+    }
+    settings = PPOSection.model_validate(values | changes)
+    prompts = [asked(f"where {i}?") for i in range(5)]
+    return PPOStage(
+        tiny_model(), tiny_model(), scalar(tmp_path), function_reward(likes_river), tiny_renderer(), prompts,
+        settings, 3, micro_batch_tokens, examples(),
+    )  # fmt: skip
+
+
+STAGES: list[Callable[[Path], Stage]] = [sft_stage, reward_stage, ppo_stage]
+
+
+class StopAfter(Watcher):
+    """Presses Ctrl-C after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def step(self, done: int, metrics: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("make", STAGES, ids=["sft", "reward", "ppo"])
+def test_a_stopped_run_goes_on_bit_for_bit(make: Callable[[Path], Stage], tmp_path: Path) -> None:
+    whole, begun, resumed = make(tmp_path), make(tmp_path), make(tmp_path)
+    (tmp_path / "whole").mkdir()
+    run_stage(whole, tmp_path / "whole", SILENT)
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(Stopped, match="run again"):
+        run_stage(begun, tmp_path / "cut", StopAfter(3))
+    run_stage(resumed, tmp_path / "cut", SILENT)
+    assert set(whole.tensors()) == set(resumed.tensors())
+    for name, tensor in whole.tensors().items():
+        assert torch.equal(tensor, resumed.tensors()[name]), name
+    one, two = (read_metrics(tmp_path / f / "metrics.jsonl") for f in ("whole", "cut"))
+    assert [r["step"] for r in two] == list(range(whole.total))
+    for a, b in zip(one, two, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
+
+
+def test_a_damaged_state_is_skipped_with_a_note(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for steps in (2, 1):
+        with pytest.raises(Stopped):
+            run_stage(sft_stage(tmp_path), tmp_path / "run", StopAfter(steps))
+    newest = sorted((tmp_path / "run" / "state").glob("step-*"))[-1]
+    raw = bytearray((newest / "tensors.safetensors").read_bytes())
+    raw[-1] ^= 1
+    (newest / "tensors.safetensors").write_bytes(raw)
+    notes: list[str] = []
+
+    class Notes(Watcher):
+        def note(self, line: str) -> None:
+            notes.append(line)
+
+    run_stage(sft_stage(tmp_path), tmp_path / "run", Notes())
+    assert any("damaged" in line and newest.name in line for line in notes)
+    assert any("after step 2" in line for line in notes)
+
+
+def test_sft_gradient_does_not_depend_on_batching() -> None:
+    gradients = []
+    for most in (10_000, 40, 1):
+        model = tiny_model()
+        own = examples()
+        groups = micro_batches([len(e.ids) for e in own], most)
+        loss = add_gradient(model, [pack([own[i] for i in g]) for g in groups])
+        gradients.append((loss, model.model.layers[0].mlp.up_proj.weight.grad.clone()))
+    for loss, gradient in gradients[1:]:
+        assert loss == pytest.approx(gradients[0][0], abs=1e-5)
+        assert torch.allclose(gradient, gradients[0][1], atol=1e-5)
+
+
+def test_sft_loss_is_the_mean_negative_log_prob_of_trained_tokens() -> None:
+    model, own = tiny_model(), examples()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for example in own:
+            batch = pack([example])
+            log_probs = torch.log_softmax(model(batch.ids, batch.attention), -1)
+            for place in range(1, len(example.ids)):
+                if example.trained[place]:
+                    total -= log_probs[place - 1, example.ids[place]].item()
+                    count += 1
+    assert add_gradient(model, [pack(own)]) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_mixing_weights_set_how_often_a_source_is_seen() -> None:
+    sources = [Weighted(examples()[:4], 2.5), Weighted(examples()[4:], 0.5)]
+    order = epoch_order(sources, seed=1, epoch=0)
+    assert sum(s == 0 for s, _ in order) == 10
+    assert sum(s == 1 for s, _ in order) == 1
+    assert epoch_order(sources, 1, 0) == order
+    assert epoch_order(sources, 1, 1) != order
+
+
+def test_sft_learns(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    run_stage(sft_stage(tmp_path), tmp_path / "run", SILENT)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
+
+
+def test_reward_model_learns_the_ranking_and_is_saved_with_its_normalisation(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    stage = reward_stage(tmp_path)
+    run_stage(stage, tmp_path / "run", SILENT)
+    accuracy, pairs, _ = pair_accuracy(stage.model, stage.held_out, 256)
+    assert (accuracy, pairs) == (1.0, 4)
+    good = [r.sequences[0] for r in stage.rankings]
+    everything = [s for r in stage.rankings for s in r.sequences]
+    normalise(stage.model, good, everything, 256)
+    assert sum(score_sequences(stage.model, good, 256)) == pytest.approx(0, abs=1e-3)
+    scores = torch.tensor(score_sequences(stage.model, everything, 256))
+    assert scores.std().item() == pytest.approx(1, abs=1e-3)
+    save_scalar_model(stage.model, tmp_path / "saved")
+    again = load_scalar_model(tmp_path / "saved", torch.float32)
+    assert score_sequences(again, everything, 256) == pytest.approx(scores.tolist(), abs=1e-5)
+
+
+def test_scores_do_not_depend_on_company(tmp_path: Path) -> None:
+    model = scalar(tmp_path)
+    with torch.no_grad():
+        model.score.weight.normal_(generator=torch.Generator().manual_seed(0))
+    sequences = [e.ids for e in examples()]
+    alone = [score_sequences(model, [s], 1)[0] for s in sequences]
+    assert score_sequences(model, sequences, 10_000) == pytest.approx(alone, abs=1e-5)
+
+
+def test_ppo_raises_what_is_rewarded(tmp_path: Path) -> None:
+    """A model that says six things equally often comes to say the rewarded one."""
+    renderer, prompts = tiny_renderer(), [asked(f"where {i}?") for i in range(5)]
+    rendered = [renderer.dialogue((*p, Message(role="assistant", content=a))) for p in prompts for a in ANSWERS]
+    said = [Example(r.ids, r.trained) for r in rendered]
+    taught = tiny_model()
+    teaching = SFTSection(epochs=25, learning_rate=1e-2, batch_examples=30)
+    (tmp_path / "sft").mkdir()
+    run_stage(SFTStage(taught, [Weighted(said, 1.0)], [], teaching, 0, 4096), tmp_path / "sft", SILENT)
+    policy, reference = tiny_model(), tiny_model()
+    policy.load_state_dict(taught.state_dict())
+    reference.load_state_dict(taught.state_dict())
+    settings = PPOSection(
+        iterations=25, episodes=32, minibatches=2, learning_rate=3e-3, critic_learning_rate=1e-2,
+        max_answer_tokens=16, critic_warmup_iterations=1, kl_coefficient_per_token=0.01,
+    )  # fmt: skip
+    cheese = function_reward(lambda messages, answer: float(answer == "cheese"))
+    stage = PPOStage(policy, reference, scalar(tmp_path), cheese, renderer, prompts, settings, 0, 4096)
+    (tmp_path / "ppo").mkdir()
+    run_stage(stage, tmp_path / "ppo", SILENT)
+    rewards = [row["reward"] for row in read_metrics(tmp_path / "ppo" / "metrics.jsonl")]
+    assert sum(rewards[:3]) / 3 < 0.4
+    assert sum(rewards[-3:]) / 3 > 0.8
+
+
+def test_ppo_updates_do_not_depend_on_micro_batches(tmp_path: Path) -> None:
+    results = []
+    for most in (10_000, 60, 1):
+        stage = ppo_stage(tmp_path, micro_batch_tokens=most)
+        stage.advance(0, SILENT)
+        results.append(stage.tensors())
+    for other in results[1:]:
+        for name, tensor in results[0].items():
+            if name.endswith(("weight", "exp_avg")):
+                assert torch.allclose(tensor, other[name], atol=2e-4), name
+
+
+def test_sampled_equals_scored_and_the_first_ratio_is_one(tmp_path: Path) -> None:
+    metrics = ppo_stage(tmp_path).advance(0, SILENT)
+    assert metrics["sampling_gap"] < 1e-5
+    assert metrics["kl_per_sequence"] == pytest.approx(0, abs=1e-4)
+    tampered = ppo_stage(tmp_path)
+    sample = tampered._sample
+
+    def then_change_the_policy(*arguments):  # type: ignore[no-untyped-def]
+        rollout = sample(*arguments)
+        scored = rollout.log_probs
+
+        def scored_before_a_change(model, temperature):  # type: ignore[no-untyped-def]
+            result = scored(model, temperature)
+            with torch.no_grad():
+                tampered.policy.lm_head.weight.mul_(1.01)
+            return result
+
+        rollout.log_probs = scored_before_a_change
+        return rollout
+
+    tampered._sample = then_change_the_policy  # type: ignore[method-assign]
+    with pytest.raises(AccordantError, match="largest_ratio_gap"):
+        tampered.advance(0, SILENT)
+
+
+def test_engine_log_probs_equal_training_log_probs() -> None:
+    model, renderer = tiny_model(), tiny_renderer()
+    prompts = [renderer.prompt(asked(f"where {i}?")) for i in range(4)]
+    answers = [a[0] for a in Engine(model, renderer).generate(prompts, Sampling(temperature=0.7, max_tokens=12))]
+    batch = pack(
+        [
+            Example(p + a.ids, [False] * len(p) + [True] * len(a.ids))
+            for p, a in zip(prompts, answers, strict=True)
+        ]
+    )
+    with torch.no_grad():
+        scored = score_tokens(model, batch, temperature=0.7)
+    assert scored.log_probs.tolist() == pytest.approx([x for a in answers for x in a.log_probs], abs=1e-5)
+
+
+def test_an_answer_that_does_not_end_gets_the_fixed_score(tmp_path: Path) -> None:
+    stage = ppo_stage(tmp_path, missing_end_score=-5.0, max_answer_tokens=1)
+    rollout = stage._sample(stage._draw(0), 0)
+    for answer, score in zip(rollout.answers, rollout.scores.tolist(), strict=True):
+        assert (score == -5.0) is (not answer.ended)
+
+
+def test_a_reward_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    stage = ppo_stage(tmp_path)
+    stage.reward = function_reward(lambda messages, answer: float("nan"))
+    with pytest.raises(AccordantError, match="not finite"):
+        stage.advance(0, SILENT)
+
+
+def test_prompts_are_all_used_before_any_comes_again(tmp_path: Path) -> None:
+    stage = ppo_stage(tmp_path, episodes=10)
+    drawn = [m[-1].content for m in stage._draw(0)]
+    assert sorted(drawn) == sorted([f"where {i}?" for i in range(5)] * 2)
+    assert sorted(drawn[:5]) == sorted(set(drawn))
+
+
+def test_ptx_needs_examples_and_joins_the_gradient(tmp_path: Path) -> None:
+    with_ptx = ppo_stage(tmp_path, ptx_coefficient=1.0, ptx_examples=2)
+    assert with_ptx.advance(0, SILENT)["ptx_loss"] > 0
+    with pytest.raises(AccordantError, match="ptx_coefficient"):
+        PPOStage(
+            tiny_model(), tiny_model(), scalar(tmp_path), function_reward(likes_river), tiny_renderer(),
+            [asked("x")], PPOSection(ptx_coefficient=1.0), 0, 256,
+        )  # fmt: skip
+
+
+def test_bfloat16_trains_on_float32_masters() -> None:
+    model = tiny_model().to(torch.bfloat16)
+    stage = SFTStage(model, [Weighted(examples(), 1.0)], [], SFTSection(learning_rate=1e-5, epochs=2), 0, 256)
+    before = [m.clone() for m in stage.optimizer.masters]
+    stage.advance(0, SILENT)
+    stage.advance(1, SILENT)
+    moved = [(a - b).abs().max().item() for a, b in zip(before, stage.optimizer.masters, strict=True)]
+    assert all(m > 0 for m in moved), "an update smaller than bfloat16's step must not be lost"
+    for parameter, master in zip(stage.optimizer.parameters, stage.optimizer.masters, strict=True):
+        assert torch.equal(parameter, master.to(torch.bfloat16))
