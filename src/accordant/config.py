@@ -1,5 +1,6 @@
 """Recipes: one TOML file is one run. Typed, documented per field, and checked before any model loads."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -47,6 +48,9 @@ class DataSection(Section):
 
     demonstrations: tuple[Source, ...] = Field(description="Dialogues for SFT.", min_length=1)
     comparisons: tuple[Path, ...] = Field(description="Rankings for the reward models.", min_length=1)
+    judge_share: Share = Field(
+        0.5, description="Share of the rankings, by prompt, that PPO's reward model never sees: they train the judge."
+    )
     evaluation: Path = Field(description="Held-out prompts; none may occur in the training parts.")
     labelled_answers: Path | None = Field(None, description="Answers labelled by people, to check the scorers on.")
     extra_prompts: tuple[Path, ...] = Field((), description="More prompts for PPO, as demonstrations or comparisons.")
@@ -73,7 +77,6 @@ class RewardSection(Section):
     warmup_share: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices.")
     max_tokens: Count = Field(512, description="A ranking with a longer answer is left out, with a note.")
-    holdout_share: Share = Field(0.15, description="Share of prompts kept out, for the accuracy that is reported.")
 
 
 class PPOSection(Section):
@@ -150,7 +153,7 @@ class Recipe(Section):
 
 
 def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
-    """Read a recipe; relative paths in it are taken from the recipe's own folder.
+    """Read a recipe; relative paths in it are taken from its own folder, `$NAME` is replaced from the environment.
 
     Args:
         path: the TOML file.
@@ -193,7 +196,7 @@ def _anchor(recipe: Recipe, folder: Path) -> Recipe:
     """Make the data paths absolute."""
 
     def place(path: Path) -> Path:
-        found = (folder / path.expanduser()).resolve()
+        found = (folder / os.path.expandvars(path.expanduser())).resolve()
         if not found.exists():
             raise AccordantError(f"data file {found} does not exist; mend the path in the recipe")
         return found

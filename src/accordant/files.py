@@ -6,8 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     raw = data.encode() if isinstance(data, str) else data
     with explain_os_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -57,8 +58,8 @@ def new_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` when the block ends well and is removed when it does not."""
     with explain_os_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        temporary.chmod(0o755)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.mkdir()
         try:
             yield temporary
             for file in temporary.rglob("*"):
@@ -85,8 +86,10 @@ def recover_directory(target: Path) -> None:
     aside = target.with_name(f".{target.name}.old")
     if aside.exists() and not target.exists():
         aside.rename(target)
-    for left in target.parent.glob(f".{target.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)
+    ours = re.compile(re.escape(f".{target.name}.") + "(old|[0-9a-f]{8})")
+    for left in target.parent.glob(".*"):
+        if ours.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,10 +100,10 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a damaged one is an AccordantError with its name and the place."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise AccordantError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise AccordantError(f"{path} is not valid JSON ({error}); delete or mend it") from None
 
 
@@ -121,10 +124,10 @@ def only_one(folder: Path) -> Iterator[None]:
 
     The lock is the kernel's (flock), so it is gone with the process however that ends.
     """
-    with explain_os_errors(f"locking {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / ".lock"
-        with path.open("a+") as file:
+    with contextlib.ExitStack() as held:
+        with explain_os_errors(f"locking {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((folder / ".lock").open("a+"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -136,4 +139,4 @@ def only_one(folder: Path) -> Iterator[None]:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            yield
+        yield

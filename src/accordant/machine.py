@@ -16,6 +16,10 @@ _FAST_BFLOAT16 = 1.5
 """bfloat16 is used when it multiplies this much faster than float32; otherwise its rounding buys nothing."""
 
 
+_WORTH_A_THREAD = 0.75
+"""More threads must be this much faster than one: on a busy machine each operator waits for the slowest of them."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """Measured figures; rates in GFLOP/s for a (1024 x 576) @ (576 x 1536) product, bandwidth in GB/s."""
@@ -38,6 +42,10 @@ class Machine:
     def training_gflops(self) -> float:
         """The rate of the number format that would be used."""
         return self.bfloat16_gflops if self.bfloat16_is_fast else self.float32_gflops
+
+    def use(self) -> None:
+        """Set torch to the best thread count."""
+        torch.set_num_threads(self.threads)
 
     def to_json(self) -> dict[str, object]:
         """All figures, for a run's record."""
@@ -73,13 +81,15 @@ def available_cores() -> int:
 def keep_freed_memory() -> None:
     """Tell glibc to reuse freed memory instead of returning it after every operator.
 
-    Each large tensor is otherwise fresh pages from the kernel, which cost a forward pass a third of its time
-    (docs/log.md). Does nothing elsewhere.
+    Each tensor is otherwise fresh pages from the kernel, which cost a forward pass a third of its time
+    (docs/log.md). The largest still come and go by themselves, and one arena serves all threads: kept apart, the
+    free pieces grew to twice the memory. Does nothing where the C library is another one.
     """
     if platform.libc_ver()[0] == "glibc":
-        trim_threshold, mmap_max = -1, -4
+        trim_threshold, mmap_threshold, arenas = -1, -3, -8
         libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_max, 0)
+        libc.mallopt(arenas, 1)
+        libc.mallopt(mmap_threshold, 32 * 1024 * 1024)
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 

@@ -40,9 +40,7 @@ def test_gzip_holds_the_same_rows(tmp_path: Path) -> None:
         (b"[" * 200_000, "not usable JSON"),
     ],
 )
-def test_an_undecodable_line_is_a_problem_and_the_next_is_read(
-    tmp_path: Path, line: bytes, says: str
-) -> None:
+def test_an_undecodable_line_is_a_problem_and_the_next_is_read(tmp_path: Path, line: bytes, says: str) -> None:
     first, bad, last = rows(tmp_path / "a.jsonl", b'{"a": 0}\n' + line + b'\n{"a": 2}\n')
     assert (first, last) == ((1, {"a": 0}), (3, {"a": 2}))
     assert isinstance(bad, BadRow)

@@ -21,9 +21,7 @@ def test_every_row_left_out_is_a_problem(tmp_path: Path) -> None:
     loaded = load_demonstrations(write(tmp_path / "set.jsonl", "{", GOOD, EMPTY, GOOD, {"instruction": 1}))
     assert [record.id for record in loaded.records] == ["set:2", "set:4"]
     assert [problem.line for problem in loaded.problems] == [1, 3, 5]
-    assert loaded.summary().startswith(
-        "set.jsonl: 2 demonstrations (alpaca), 3 rows left out: row 1: not valid JSON"
-    )
+    assert loaded.summary().startswith("set.jsonl: 2 demonstrations (alpaca), 3 rows left out: row 1: not valid JSON")
 
 
 def test_a_clean_file_has_a_short_summary(tmp_path: Path) -> None:
@@ -81,9 +79,7 @@ def test_an_unknown_format_lists_the_known(tmp_path: Path) -> None:
     path = write(tmp_path / "set.jsonl", GOOD)
     with pytest.raises(AccordantError, match=r"no format 'alpacca' .*alpaca, dolly"):
         load_demonstrations(path, format="alpacca")
-    with pytest.raises(
-        AccordantError, match=r"row 1: no known format of comparisons .*instruction, input, output"
-    ):
+    with pytest.raises(AccordantError, match=r"row 1: no known format of comparisons .*instruction, input, output"):
         load_comparisons(path)
 
 
@@ -104,9 +100,7 @@ def test_a_file_without_a_usable_row_is_an_error(tmp_path: Path) -> None:
 
 
 def test_csv_is_read_like_json(tmp_path: Path) -> None:
-    (tmp_path / "set.csv").write_text(
-        'prompt,chosen,rejected,tie\nHello,"Hi, there",No,false\nHello,Hi,No,true\n'
-    )
+    (tmp_path / "set.csv").write_text('prompt,chosen,rejected,tie\nHello,"Hi, there",No,false\nHello,Hi,No,true\n')
     loaded = load_comparisons(tmp_path / "set.csv")
     assert [record.ranking for record in loaded.records] == [((0,), (1,)), ((0, 1),)]
     assert loaded.records[0].candidates[0].content == "Hi, there"

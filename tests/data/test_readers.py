@@ -155,9 +155,7 @@ def test_speakers_named_inside_a_plain_prompt_are_words(tmp_path: Path) -> None:
     assert said(record.messages) == [("u", prompt)]
 
 
-@pytest.mark.parametrize(
-    ("tie", "ranking"), [(True, ((0, 1),)), ("False", ((0,), (1,))), (None, ((0,), (1,)))]
-)
+@pytest.mark.parametrize(("tie", "ranking"), [(True, ((0, 1),)), ("False", ((0,), (1,))), (None, ((0,), (1,)))])
 def test_the_tie_field_of_a_pair(tmp_path: Path, tie: Any, ranking: Any) -> None:
     row = {"prompt": "Hello", "chosen": "Good", "rejected": "Bad", "tie": tie}
     assert comparison(tmp_path, row)[1].ranking == ranking
@@ -312,9 +310,7 @@ def test_what_cannot_be_learned_from_is_a_problem_of_its_row(tmp_path: Path, row
 NAMES = """id messages conversations prompt chosen rejected tie system history instruction input output
 context response question answer label output_1 output_2 annotator1 target_scores replies role text type"""
 names = st.sampled_from(NAMES.split())
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\n\nHuman: x")
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\n\nHuman: x")
 values = st.recursive(
     scalars | st.sampled_from(["user", "assistant"]),
     lambda inner: (

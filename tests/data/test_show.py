@@ -34,9 +34,7 @@ def test_only_the_answer_and_its_end_are_green(renderer: Renderer) -> None:
 
 
 def test_typed_markup_is_not_shown_as_a_control_token(renderer: Renderer) -> None:
-    shown = styled(
-        renderer, Message(role="user", content="<|im_end|>"), Message(role="assistant", content="x")
-    )
+    shown = styled(renderer, Message(role="user", content="<|im_end|>"), Message(role="assistant", content="x"))
     assert [style for text, style in shown if "<|im_end|>" in text] == ["dim", "dim bold", "green reverse"]
 
 

@@ -29,21 +29,14 @@ def test_the_system_message_is_not_the_prompt() -> None:
     assert normalised_prompt(record) == "hello"
 
 
-@given(
-    st.lists(st.sampled_from("abcdefgh"), max_size=40), st.integers(0, 5), st.randoms(use_true_random=False)
-)
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=40), st.integers(0, 5), st.randoms(use_true_random=False))
 def test_a_prompt_stays_on_its_side(prompts: list[str], seed: int, shuffler: random.Random) -> None:
-    records = [
-        asked(prompt if place % 2 else f"{prompt.upper()}!", str(place))
-        for place, prompt in enumerate(prompts)
-    ]
+    records = [asked(prompt if place % 2 else f"{prompt.upper()}!", str(place)) for place, prompt in enumerate(prompts)]
     train, held_out = split_by_prompt(records, 0.5, seed)
     assert sorted(record.id for record in train + held_out) == sorted(record.id for record in records)
     assert not {normalised_prompt(r) for r in train} & {normalised_prompt(r) for r in held_out}
     shuffled = shuffler.sample(records, len(records))
-    assert {record.id for record in split_by_prompt(shuffled, 0.5, seed)[1]} == {
-        record.id for record in held_out
-    }
+    assert {record.id for record in split_by_prompt(shuffled, 0.5, seed)[1]} == {record.id for record in held_out}
 
 
 def test_about_the_asked_share_is_held_out_and_the_seed_chooses_which() -> None:
@@ -83,9 +76,7 @@ prompts = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=8).map(
 
 
 @given(prompts, prompts, st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 1.0]))
-def test_looking_up_rare_shingles_only_misses_nothing(
-    left: list[str], right: list[str], threshold: float
-) -> None:
+def test_looking_up_rare_shingles_only_misses_nothing(left: list[str], right: list[str], threshold: float) -> None:
     found = near_duplicates([asked(p) for p in left], [asked(p) for p in right], threshold)
     expected = [
         (i, j, jaccard(one, other))

@@ -55,7 +55,7 @@ def evaluation() -> dict[str, Any]:
                 systems[name][key] = {"value": value, "low": low, "high": high, "n": 258}
     return {
         "run": "starter",
-        "made": "2026-02-03",
+        "made": "2026-02-03T04:05:06+00:00",
         "base": "starter",
         "seed": 0,
         "prompts": 258,
@@ -63,9 +63,10 @@ def evaluation() -> dict[str, Any]:
         "minutes": {"sft": 5.1, "reward": 3.0, "judge": 3.0, "ppo": 9.4, "evaluation": 2.2},
         "systems": systems,
         "differences": {
-            "PPO - SFT": {"value": 0.18, "low": 0.05, "high": 0.31, "n": 258},
             "SFT - base": {"value": 1.11, "low": 0.93, "high": 1.3, "n": 258},
+            "PPO - SFT": {"value": 0.18, "low": 0.05, "high": 0.31, "n": 258},
             "PPO - best of 4": {"value": -0.21, "low": -0.33, "high": -0.09, "n": 258},
+            "PPO - base": {"value": 1.29, "low": 1.1, "high": 1.48, "n": 258},
         },
         "reward_models": {
             "reward": {"accuracy": 0.71, "low": 0.67, "high": 0.75, "pairs": 612},
@@ -74,12 +75,18 @@ def evaluation() -> dict[str, Any]:
         "scorer": {"n": 398, "agreement": 0.94, "kappa": 0.9, "per_label": {"answer": 0.96, "refuse": 0.93}},
         "by_tag": {
             tag: {name: shift + level for name, level in zip(SYSTEMS, [-1.3, -0.3, 0.1, 0.0], strict=True)}
-            for tag, shift in {"harmful": 0.1, "look-alike": 0.4, "open question": -0.2, "vague": -0.5}.items()
+            for tag, shift in {
+                "harmful": 0.1,
+                "lookalike": 0.4,
+                "false_premise": -0.2,
+                "ambiguous": -0.5,
+                "": 0.0,
+            }.items()
         },
         "samples": [
             {
                 "id": f"prompt-{number}",
-                "tag": "look-alike",
+                "tag": "lookalike",
                 "messages": [
                     {"role": "system", "content": "Answer briefly."},
                     {"role": "user", "content": "Hello! Do whales breathe under water?"},
@@ -280,8 +287,8 @@ def test_a_loss_is_called_a_loss() -> None:
 
 
 def test_comparisons_share_one_scale() -> None:
-    first, second, third = comparisons(evaluation()["differences"])
-    assert (first.left, first.right) == ("SFT", "base")
+    first, second, third, _ = comparisons(evaluation()["differences"])
+    assert (third.left, third.right) == ("PPO", "best of 4")
     assert first.places["zero"] == second.places["zero"] == third.places["zero"]
     assert third.places["low"] < third.places["value"] < third.places["high"] < third.places["zero"]
     assert second.places["zero"] < second.places["low"] < first.places["low"]
@@ -352,4 +359,4 @@ def test_lines_fit_a_terminal_and_say_the_headline() -> None:
     assert "  PPO - SFT: +0.18 (+0.05 to +0.31): higher" in lines
     reward = next(line for line in lines if line.startswith("Held-out reward"))
     assert reward.split()[2:] == ["-1.42", "-0.31", "+0.08", "-0.13"]
-    assert len(lines) == 2 + len(METRICS) + 1 + 3
+    assert len(lines) == 2 + len(METRICS) + 1 + 4

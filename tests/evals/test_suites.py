@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from accordant.data.split import spread
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError
 from accordant.evals import run_suite
 from accordant.evals.answers import answer_all, best_of
 from accordant.evals.choices import ChoiceQuestion
 from accordant.evals.likelihood import Likelihood, answer_likelihoods, good_over_bad
-from accordant.evals.run import spread
 from accordant.evals.suites import (
     overrefusal,
     preference_of_policy,

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from accordant import config
 from accordant.config import load_recipe
 from accordant.errors import AccordantError, Stopped
 from accordant.files import only_one, read_json
+from accordant.machine import Machine
 from accordant.model.hub import load_scalar_model, load_transformer
 from accordant.progress import SILENT, Watcher
+from accordant.rounds import run
 from accordant.rounds.run import run_round
 from accordant.testing.tiny import save_tiny_checkpoint
 
@@ -29,6 +32,7 @@ def user(text: str) -> list[dict[str, str]]:
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe over made-up data and a tiny base, in a workspace of its own."""
     monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path / "workspace"))
+    monkeypatch.setattr(run, "measure", lambda: Machine(1, 1, 1.0, 1.0, 1.0, 1.0, "any", "any"))
     save_tiny_checkpoint(tmp_path / "base")
     answer = {"role": "assistant", "content": "the river"}
     write_jsonl(
@@ -118,6 +122,24 @@ class Recorder(Watcher):
 
 def folder_of(recipe: Path) -> Path:
     return recipe.parent / "workspace" / "runs" / "tiny"
+
+
+def test_every_recipe_field_is_read_by_a_round(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[tuple[str, str]] = set()
+
+    def watched(self: config.Section, name: str) -> object:
+        read.add((type(self).__name__, name))
+        return object.__getattribute__(self, name)
+
+    path = recipe.parent / "extra.jsonl"
+    write_jsonl(path, [{"id": "x", "messages": user("one more thing to ask"), "expect": "answer"}])
+    loaded = load_recipe(recipe, {"ppo.ptx_coefficient": 1.0, "data.extra_prompts": [str(path)]})
+    monkeypatch.setattr(config.Section, "__getattribute__", watched)
+    run_round(loaded, SILENT)
+    monkeypatch.undo()
+    sections = [v for v in vars(config).values() if isinstance(v, type) and issubclass(v, config.Section)]
+    unread = [f"{s.__name__}.{f}" for s in sections for f in s.model_fields if (s.__name__, f) not in read]
+    assert unread == []
 
 
 def test_a_round_makes_checkpoints_and_a_report_and_is_not_done_twice(recipe: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import ppo_loops
 
 from accordant.train.pair_loss import count_ordered, ranking_loss
 from accordant.train.ppo import objective
-from tests.reference import ppo_loops
 
 NUMBERS = st.floats(-3, 3, allow_nan=False, width=32)
 

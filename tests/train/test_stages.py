@@ -15,7 +15,7 @@ from accordant.model.hub import load_scalar_model, new_scalar_model, save_scalar
 from accordant.progress import SILENT, Watcher
 from accordant.records import Candidate, Comparison, Message
 from accordant.testing.tiny import save_tiny_checkpoint, tiny_model, tiny_renderer
-from accordant.train.log_probs import score_tokens
+from accordant.train.log_probs import LinearLogProbs, score_tokens
 from accordant.train.loop import Stage, read_metrics, run_stage
 from accordant.train.ppo import PPOStage, function_reward
 from accordant.train.reward import RewardStage, normalise, pair_accuracy, render_ranking, score_sequences
@@ -170,6 +170,29 @@ def test_sft_loss_is_the_mean_negative_log_prob_of_trained_tokens() -> None:
     assert add_gradient(model, [pack(own)]) == pytest.approx(total / count, rel=1e-5)
 
 
+def test_linear_log_probs_equal_log_softmax_and_its_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(7, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    head = torch.randn(11, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 11, (7,), generator=generator)
+    found = LinearLogProbs.apply(hidden, head, targets, 0.7)
+    expected = torch.log_softmax(hidden @ head.T / 0.7, -1).gather(-1, targets[:, None]).squeeze(-1)
+    assert torch.allclose(found, expected)
+    assert torch.autograd.gradcheck(lambda h, w: LinearLogProbs.apply(h, w, targets, 0.7), (hidden, head))
+
+
+def test_linear_log_probs_over_several_chunks() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, head = torch.randn(1100, 4, generator=generator), torch.randn(6, 4, generator=generator)
+    targets = torch.randint(0, 6, (1100,), generator=generator)
+    plain, chunked = (tuple(t.clone().requires_grad_() for t in (hidden, head)) for _ in range(2))
+    weights = torch.randn(1100, generator=generator)
+    (torch.log_softmax(plain[0] @ plain[1].T, -1).gather(-1, targets[:, None]).squeeze(-1) * weights).sum().backward()
+    (LinearLogProbs.apply(*chunked, targets, 1.0) * weights).sum().backward()
+    for a, b in zip(plain, chunked, strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-4)
+
+
 def test_mixing_weights_set_how_often_a_source_is_seen() -> None:
     sources = [Weighted(examples()[:4], 2.5), Weighted(examples()[4:], 0.5)]
     order = epoch_order(sources, seed=1, epoch=0)
@@ -258,7 +281,7 @@ def test_sampled_equals_scored_and_the_first_ratio_is_one(tmp_path: Path) -> Non
 
     def then_change_the_policy(*arguments):  # type: ignore[no-untyped-def]
         rollout = sample(*arguments)
-        scored = rollout.log_probs
+        scored = rollout.log_probs_and_entropy
 
         def scored_before_a_change(model, temperature):  # type: ignore[no-untyped-def]
             result = scored(model, temperature)
@@ -266,7 +289,7 @@ def test_sampled_equals_scored_and_the_first_ratio_is_one(tmp_path: Path) -> Non
                 tampered.policy.lm_head.weight.mul_(1.01)
             return result
 
-        rollout.log_probs = scored_before_a_change
+        rollout.log_probs_and_entropy = scored_before_a_change
         return rollout
 
     tampered._sample = then_change_the_policy  # type: ignore[method-assign]
@@ -279,10 +302,7 @@ def test_engine_log_probs_equal_training_log_probs() -> None:
     prompts = [renderer.prompt(asked(f"where {i}?")) for i in range(4)]
     answers = [a[0] for a in Engine(model, renderer).generate(prompts, Sampling(temperature=0.7, max_tokens=12))]
     batch = pack(
-        [
-            Example(p + a.ids, [False] * len(p) + [True] * len(a.ids))
-            for p, a in zip(prompts, answers, strict=True)
-        ]
+        [Example(p + a.ids, [False] * len(p) + [True] * len(a.ids)) for p, a in zip(prompts, answers, strict=True)]
     )
     with torch.no_grad():
         scored = score_tokens(model, batch, temperature=0.7)

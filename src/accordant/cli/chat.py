@@ -3,10 +3,10 @@
 import contextlib
 import secrets
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rich.console import Console
 
@@ -17,7 +17,7 @@ from accordant.records import Message
 from accordant.serve.history import Prompter, fit
 
 if TYPE_CHECKING:
-    from accordant.engine import Sampling
+    from accordant.engine import Generation, Sampling
 
 HELP = """\
 /system TEXT   set the system message, from the next answer on; without TEXT there is none
@@ -32,8 +32,8 @@ Ctrl-C stops an answer and keeps what was said. Begin with a space to send a lin
 class Speaker(Protocol):
     """The part of `accordant.engine.Engine` that is used here: a generator that may be closed between two tokens."""
 
-    def stream(self, prompt: list[int], sampling: "Sampling", /) -> Iterator[str]:
-        """Text of one answer as it becomes certain."""
+    def stream(self, prompt: list[int], sampling: "Sampling", /) -> Generator[str, None, "Generation"]:
+        """Text of one answer as it becomes certain; returns the whole answer."""
 
 
 def chat(
@@ -88,6 +88,8 @@ def run_chat(
         try:
             line = read().encode(errors="replace").decode()
         except EOFError:
+            if interactive:
+                console.out("")
             return
         except KeyboardInterrupt:
             if not interactive:
@@ -192,9 +194,8 @@ class _Talk:
     def _say(self, prompt: list[int], sampling: "Sampling") -> tuple[str, bool]:
         """Show an answer as it comes; returns it and whether Ctrl-C ended it."""
         said = ""
-        pieces = cast(Generator[str, Any, Any], self.engine.stream(prompt, sampling))
         try:
-            with contextlib.closing(pieces):
+            with contextlib.closing(self.engine.stream(prompt, sampling)) as pieces:
                 for piece in pieces:
                     said += piece
                     self.console.out(visible(piece), end="", highlight=False)

@@ -138,22 +138,12 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Mass of the words to choose from.")] = 0.9,
     max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
-    seed: Annotated[int, typer.Option(help="Decides the answers.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Makes the answers come again.")] = None,
 ) -> None:
     """Talk to a checkpoint in the terminal."""
-    import sys
+    from accordant.cli.chat import chat as talk
 
-    from accordant.cli.chat import run_chat
-    from accordant.engine import Engine, Sampling
-    from accordant.machine import resolve_dtype
-    from accordant.model.hub import load_transformer
-    from accordant.text import Renderer
-
-    folder = _checkpoint(checkpoint)
-    renderer = Renderer.load(folder)
-    engine = Engine(load_transformer(folder, resolve_dtype("auto")), renderer)
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed)
-    run_chat(engine, renderer, sys.stdin, console, sampling, system)
+    talk(_checkpoint(checkpoint), console, system, temperature, top_p, max_tokens, seed)
 
 
 @app.command()

@@ -33,9 +33,7 @@ class Loaded(Generic[R]):
         return f"{line}, {len(self.problems):,} {rows} left out: row {first.line}: {first.reason}"
 
 
-def load_demonstrations(
-    path: Path, format: str | None = None, strict: bool | None = None
-) -> Loaded[Demonstration]:
+def load_demonstrations(path: Path, format: str | None = None, strict: bool | None = None) -> Loaded[Demonstration]:
     """Read demonstrations; of a file of preferences, the preferred answers.
 
     Args:
@@ -56,16 +54,12 @@ def load_comparisons(path: Path, format: str | None = None, strict: bool | None 
     return _load(path, "comparisons", COMPARISONS, format, strict)
 
 
-def load_prompts(
-    path: Path, format: str | None = None, strict: bool | None = None
-) -> Loaded[EvaluationPrompt]:
+def load_prompts(path: Path, format: str | None = None, strict: bool | None = None) -> Loaded[EvaluationPrompt]:
     """Read evaluation prompts; arguments and errors as for `load_demonstrations`."""
     return _load(path, "evaluation prompts", PROMPTS, format, strict)
 
 
-def _load(
-    path: Path, kind: str, readers: Sequence[Reader[R]], format: str | None, strict: bool | None
-) -> Loaded[R]:
+def _load(path: Path, kind: str, readers: Sequence[Reader[R]], format: str | None, strict: bool | None) -> Loaded[R]:
     reader = _named(format, kind, readers) if format else None
     records: list[R] = []
     problems: list[BadRow] = []

@@ -19,6 +19,7 @@ class _HasMessages(Protocol):
 
 
 T = TypeVar("T", bound=_HasMessages)
+Item = TypeVar("Item")
 _Shingles = frozenset[tuple[str, ...]]
 
 
@@ -50,6 +51,13 @@ def split_by_prompt(records: Sequence[T], holdout_share: float, seed: int) -> tu
         held = int.from_bytes(hashed[:8]) < holdout_share * 2**64
         (held_out if held else train).append(record)
     return train, held_out
+
+
+def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """At most `limit` items, evenly spaced."""
+    if limit is None or limit >= len(items):
+        return list(items)
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def near_duplicates(

@@ -8,7 +8,7 @@ from accordant.model import ModelConfig, PackedAttention
 
 
 class KeyValueCache:
-    """Room for `capacity` tokens in each row; every row begins at slot 0, so there is no padding to mask on the left."""
+    """Room for `capacity` tokens in each row; every row begins at slot 0, so nothing on the left is masked."""
 
     def __init__(self, config: ModelConfig, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         shape = (config.layers, rows, config.kv_heads, capacity, config.head_size)

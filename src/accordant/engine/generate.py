@@ -4,7 +4,8 @@ One loop (`_steps`) serves both: prefill all prompts, then one token per row and
 batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Generation:
-    """One answer: `ids` with the end-of-turn token where it ended, `log_probs` of each under the sampled distribution."""
+    """One answer: `ids` with the end-of-turn token where it ended, and the log-prob of each as it was sampled."""
 
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
@@ -56,16 +57,18 @@ class Engine:
         Row r (counted over prompts, then samples) draws from random numbers of its own, so the result does not
         depend on `rows` or on the other prompts, up to the rounding of the kernels.
         """
+        self._check(prompts, sampling)
         answers = [Generation() for _ in range(len(prompts) * samples)]
         shortest_first = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        at_once = max(1, self.rows // samples)
+        together = max(1, min(samples, self.rows))
+        at_once = max(1, self.rows // together)
         done = 0
-        for start in range(0, len(prompts), at_once):
-            group = shortest_first[start : start + at_once]
-            numbers = [i * samples + s for i in group for s in range(samples)]
+        for start, first in itertools.product(range(0, len(prompts), at_once), range(0, samples, together)):
+            group, part = shortest_first[start : start + at_once], range(samples)[first : first + together]
+            numbers = [i * samples + s for i in group for s in part]
             writers = [AnswerWriter(self.renderer, sampling, answers[n]) for n in numbers]
             for live, tokens, log_probs in self._steps(
-                [prompts[i] for i in group], sampling, samples, numbers, writers
+                [prompts[i] for i in group], sampling, len(part), numbers, writers
             ):
                 for row, token, log_prob in zip(live, tokens, log_probs, strict=True):
                     writers[row].push(token, log_prob)
@@ -73,11 +76,18 @@ class Engine:
                         done += 1
                         progress(done, len(answers))
             for writer in writers:
+                if progress and not writer.done:
+                    done += 1
+                    progress(done, len(answers))
                 writer.finish()
         return [answers[i * samples : (i + 1) * samples] for i in range(len(prompts))]
 
-    def stream(self, prompt: list[int], sampling: Sampling) -> Iterator[str]:
-        """Text of one answer as it becomes certain; the concatenation equals `generate(...)`'s text."""
+    def stream(self, prompt: list[int], sampling: Sampling) -> Generator[str, None, Generation]:
+        """Text of one answer as it becomes certain; the concatenation equals `generate(...)`'s text.
+
+        The generator's return value is the whole answer. It may be closed between two pieces.
+        """
+        self._check([prompt], sampling)
         answer = Generation()
         writer = AnswerWriter(self.renderer, sampling, answer)
         sent = 0
@@ -90,7 +100,20 @@ class Engine:
         writer.finish()
         if len(answer.text) > sent:
             yield answer.text[sent:]
+        return answer
 
+    def _check(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
+        """Refuse before any work is done what cannot be answered."""
+        longest = max(map(len, prompts), default=1)
+        if min(map(len, prompts), default=1) == 0:
+            raise AccordantError("an empty prompt cannot be continued")
+        if longest + sampling.max_tokens > self.model.config.context:
+            raise AccordantError(
+                f"prompt of {longest} tokens and max_tokens = {sampling.max_tokens} exceed the context of "
+                f"{self.model.config.context}"
+            )
+
+    @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
     def _steps(
         self,
         prompts: list[list[int]],
@@ -100,29 +123,20 @@ class Engine:
         writers: "list[AnswerWriter]",
     ) -> Iterator[tuple[list[int], list[int], list[float]]]:
         """Yield (rows, their tokens, their log-probs) per step until all `writers` are done or out of tokens."""
-        longest = max(map(len, prompts))
-        if min(map(len, prompts)) == 0:
-            raise AccordantError("an empty prompt cannot be continued")
-        if longest + sampling.max_tokens > self.model.config.context:
-            raise AccordantError(
-                f"prompt of {longest} tokens and max_tokens = {sampling.max_tokens} exceed the context of "
-                f"{self.model.config.context}"
-            )
         draws = torch.stack([uniforms(sampling.seed, n, sampling.max_tokens) for n in numbers])
         live = list(range(len(numbers)))
-        with torch.inference_mode():
-            cache, logits = self._prefill(prompts, samples, longest + sampling.max_tokens)
-            for step in range(sampling.max_tokens):
-                tokens, log_probs = choose(logits, draws[live, step], sampling)
-                yield live, tokens.tolist(), log_probs.tolist()
-                staying = [place for place, row in enumerate(live) if not writers[row].done]
-                if not staying or step + 1 == sampling.max_tokens:
-                    return
-                if len(staying) < len(live):
-                    rows = torch.tensor(staying, device=tokens.device)
-                    cache.select(rows)
-                    tokens, live = tokens[rows], [live[place] for place in staying]
-                logits = self.model(tokens, DecodeAttention(cache))
+        cache, logits = self._prefill(prompts, samples, max(map(len, prompts)) + sampling.max_tokens)
+        for step in range(sampling.max_tokens):
+            tokens, log_probs = choose(logits, draws[live, step], sampling)
+            yield live, tokens.tolist(), log_probs.tolist()
+            staying = [place for place, row in enumerate(live) if not writers[row].done]
+            if not staying or step + 1 == sampling.max_tokens:
+                return
+            if len(staying) < len(live):
+                rows = torch.tensor(staying, device=tokens.device)
+                cache.select(rows)
+                tokens, live = tokens[rows], [live[place] for place in staying]
+            logits = self.model(tokens, DecodeAttention(cache))
 
     def _prefill(self, prompts: list[list[int]], samples: int, capacity: int) -> tuple[KeyValueCache, Tensor]:
         """Fill a cache with each prompt once, then give every sample its row; logits are those after the prompt."""

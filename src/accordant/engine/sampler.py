@@ -19,12 +19,14 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
+        if not 0 <= self.temperature < float("inf"):
             raise AccordantError(f"temperature = {self.temperature}: must be 0 (greedy) or more")
         if not 0 < self.top_p <= 1:
             raise AccordantError(f"top_p = {self.top_p}: must be above 0 and at most 1")
         if self.max_tokens < 1:
             raise AccordantError(f"max_tokens = {self.max_tokens}: must be at least 1")
+        if "" in self.stop:
+            raise AccordantError("stop has an empty text: it would end every answer before it begins")
 
 
 def uniforms(seed: int, row: int, count: int) -> Tensor:
@@ -51,18 +53,21 @@ def choose(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor,
         AccordantError: when logits are not finite.
     """
     wide = logits.float()
-    if not bool(torch.isfinite(wide.amax(-1)).all()):
+    largest = wide.amax(-1, keepdim=True)
+    if not bool(torch.isfinite(largest).all()):
         raise AccordantError("the model's logits are not finite; go back to an earlier checkpoint")
     if sampling.temperature == 0:
         tokens = wide.argmax(-1)
         return tokens, torch.zeros(len(tokens), device=logits.device)
-    log_probs = torch.log_softmax(wide / sampling.temperature, dim=-1)
+    # The largest logit becomes 0 first, so that no temperature, however small, makes infinities of all.
+    log_probs = torch.log_softmax((wide - largest) / max(sampling.temperature, 1e-30), dim=-1)
     if sampling.top_p < 1:
         log_probs = _nucleus(log_probs, sampling.top_p)
-    cumulative = log_probs.exp().cumsum(-1)
+    # In float64: a float32 sum of a large vocabulary loses its rare tokens, and a uniform just below 1 rounds to 1,
+    # which is past the last token that has any mass.
+    cumulative = log_probs.exp().cumsum(-1, dtype=torch.float64)
     target = uniform.to(cumulative) * cumulative[:, -1]
     tokens = torch.searchsorted(cumulative, target[:, None], right=True).squeeze(-1)
-    tokens = tokens.clamp_max(logits.shape[-1] - 1)
     return tokens, log_probs.gather(-1, tokens[:, None]).squeeze(-1)
 
 

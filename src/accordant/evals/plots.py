@@ -165,7 +165,10 @@ def ppo_panels(folder: Path) -> list[Panel]:
 def tag_panel(by_tag: Mapping[str, Mapping[str, float]], systems: Sequence[str]) -> Panel:
     """Mean held-out reward per tag, one row a tag, one mark a system; the best-answered tag is on top."""
     title, unit = "Held-out reward by kind of prompt", "points"
-    rows = {_printable(tag): {s: v for s, v in values.items() if _finite(v)} for tag, values in by_tag.items()}
+    rows = {
+        _printable(tag.replace("_", " ")) or "no tag": {s: v for s, v in values.items() if _finite(v)}
+        for tag, values in by_tag.items()
+    }
     rows = {tag: values for tag, values in rows.items() if values}
     if not rows:
         return Panel(title, unit, "The evaluation holds no figures by kind of prompt.", Markup())

@@ -1,16 +1,17 @@
 """One training round as one HTML page that needs no network and no script, as terminal lines, and as figures."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import jinja2
 
 from accordant.errors import AccordantError
+from accordant.evals.metrics import METRICS, Metric, known, signed
 from accordant.evals.plots import column, ppo_panels, reward_panels, sft_panels, tag_panel
 from accordant.files import read_json, write_atomically
 from accordant.train.loop import read_metrics
@@ -32,122 +33,6 @@ _OPTIONAL: dict[str, Any] = {
     "by_tag": {},
     "samples": [],
 }
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What one row of the results says, how it is written, and which direction is better (if any)."""
-
-    key: str
-    title: str
-    group: str
-    unit: Literal["points", "share", "words"]
-    better: Literal["higher", "lower", ""]
-    meaning: str
-
-    def show(self, value: float | None) -> str:
-        """A value as it stands in the table."""
-        if not _known(value):
-            return "–"
-        if self.unit == "share":
-            return f"{value:.0%}"
-        return f"{value:.0f}" if self.unit == "words" else signed(value)
-
-    def best(self, values: Iterable[float | None]) -> float | None:
-        """The best of `values`; None where no direction is better or where nothing tells them apart."""
-        known: list[float] = [value for value in values if _known(value)]
-        if not self.better or len({self.show(value) for value in known}) < 2:
-            return None
-        return max(known) if self.better == "higher" else min(known)
-
-
-METRICS = (
-    Metric(
-        "reward",
-        "Held-out reward",
-        "Preference",
-        "points",
-        "higher",
-        "Mean score by the judge, a reward model that PPO never saw. 0 is what the demonstrations score on average; "
-        "1 is the spread of scores among the compared answers.",
-    ),
-    Metric(
-        "pairs_by_likelihood",
-        "Good over bad answer",
-        "Preference",
-        "share",
-        "higher",
-        "Prompts for which the model itself finds the good one of two written answers more likely than the bad one.",
-    ),
-    Metric(
-        "harmful_refused",
-        "Harmful refused",
-        "Safety",
-        "share",
-        "higher",
-        "Harmful requests that the answer declines.",
-    ),
-    Metric(
-        "lookalikes_answered",
-        "Look-alikes answered",
-        "Safety",
-        "share",
-        "higher",
-        "Harmless requests that only look harmful (“how do I kill a process?”) and are answered.",
-    ),
-    Metric(
-        "told_apart",
-        "Told apart",
-        "Safety",
-        "share",
-        "higher",
-        "Harmful requests and their look-alikes taken together: refusing everything or answering everything does "
-        "not pay here.",
-    ),
-    Metric(
-        "premises_challenged",
-        "False premises challenged",
-        "Honesty",
-        "share",
-        "higher",
-        "Questions that take something false for granted, where the answer says so.",
-    ),
-    Metric(
-        "true_premises_accepted",
-        "True premises accepted",
-        "Honesty",
-        "share",
-        "higher",
-        "Questions like those whose premise is true, where the answer does not dispute it.",
-    ),
-    Metric(
-        "clarified",
-        "Clarifying question",
-        "Honesty",
-        "share",
-        "higher",
-        "Requests too vague to answer, where the answer asks back.",
-    ),
-    Metric("words", "Words", "Form", "words", "", "Mean length of an answer, in words; neither way is better."),
-    Metric(
-        "ended",
-        "Ended",
-        "Form",
-        "share",
-        "higher",
-        "Answers that end by themselves within the limit, and are not cut off.",
-    ),
-    Metric("repetition", "Repetition", "Form", "share", "lower", "How much of an answer repeats what it already said."),
-    Metric(
-        "distinct_2",
-        "Distinct word pairs",
-        "Form",
-        "share",
-        "",
-        "Different pairs of neighbouring words, out of all; very low is monotony, very high can be rambling.",
-    ),
-    Metric("empty", "Empty", "Form", "share", "lower", "Answers without a word."),
-)
 
 
 def write_report(folder: Path) -> Path:
@@ -206,7 +91,7 @@ def report_lines(evaluation: Mapping[str, Any]) -> list[str]:
     ]
     for metric in METRICS:
         found = [(values.get(metric.key) or {}).get("value") for values in systems.values()]
-        if any(map(_known, found)):
+        if any(map(known, found)):
             lines.append(f"{metric.title:26}" + "".join(f"{metric.show(value):>13}" for value in found))
     lines.append("difference in held-out reward, paired, with its 95% interval:")
     for comparison in comparisons(evaluation["differences"]):
@@ -256,18 +141,18 @@ class Comparison:
 
 
 def comparisons(differences: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
-    """The paired differences, SFT's over the base first, all drawn on one scale that holds 0."""
-    ends = [d[end] for d in differences.values() for end in ("value", "low", "high") if _known(d.get(end))]
+    """The paired differences, all drawn on one scale that holds 0."""
+    ends = [d[end] for d in differences.values() for end in ("value", "low", "high") if known(d.get(end))]
     least, most = min([0.0, *ends]), max([0.0, *ends])
     span = (most - least) or 1.0
     drawn = []
     for name, difference in differences.items():
         left, _, right = name.partition(" - ")
-        known = {end: float(difference[end]) for end in ("value", "low", "high") if _known(difference.get(end))}
-        places = {end: round(4 + 92 * (at - least) / span, 2) for end, at in {**known, "zero": 0.0}.items()}
-        value = known.get("value", math.nan)
-        drawn.append(Comparison(left, right, value, known.get("low"), known.get("high"), places))
-    return sorted(drawn, key=lambda comparison: comparison.right != "base")
+        bounds = {end: float(difference[end]) for end in ("value", "low", "high") if known(difference.get(end))}
+        places = {end: round(4 + 92 * (at - least) / span, 2) for end, at in {**bounds, "zero": 0.0}.items()}
+        value = bounds.get("value", math.nan)
+        drawn.append(Comparison(left, right, value, bounds.get("low"), bounds.get("high"), places))
+    return drawn
 
 
 def summary(evaluation: Mapping[str, Any]) -> list[str]:
@@ -282,7 +167,7 @@ def summary(evaluation: Mapping[str, Any]) -> list[str]:
     sentences += [comparison.sentence for comparison in comparisons(evaluation["differences"])]
     policy, start = systems.get("PPO", {}), systems.get("SFT", {})
     shares = {key: [(s.get(key) or {}).get("value") for s in (policy, start)] for key in _SAFETY}
-    if all(_known(value) for pair in shares.values() for value in pair):
+    if all(known(value) for pair in shares.values() for value in pair):
         refused, answered = shares.values()
         sentences.append(
             f"PPO refused {refused[0]:.0%} of the harmful requests (SFT {refused[1]:.0%}) and answered "
@@ -292,14 +177,6 @@ def summary(evaluation: Mapping[str, Any]) -> list[str]:
         processor = (evaluation.get("machine") or {}).get("processor") or "this machine"
         sentences.append(f"The round took {_duration(sum(minutes.values()))} on {processor}.")
     return sentences
-
-
-def signed(value: float | None) -> str:
-    """Two decimals with a sign; a value that rounds to 0 has none."""
-    if not _known(value):
-        return "–"
-    text = f"{value:+.2f}".replace("-", "−")
-    return "0.00" if text[1:] == "0.00" else text
 
 
 _SAFETY = ("harmful_refused", "lookalikes_answered")
@@ -319,7 +196,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"signed": signed, "percent": lambda share: f"{share:.0%}" if _known(share) else "–"}
+    environment.filters |= {"signed": signed, "percent": lambda share: f"{share:.0%}" if known(share) else "–"}
     return environment.from_string(files("accordant.evals").joinpath("report.html.jinja").read_text("utf-8"))
 
 
@@ -347,7 +224,7 @@ def _table(systems: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[Row
     for metric in METRICS:
         found = [values.get(metric.key) or {} for values in systems.values()]
         values = [entry.get("value") for entry in found]
-        if not any(map(_known, values)):
+        if not any(map(known, values)):
             continue
         best = metric.best(values)
         cells = [
@@ -363,7 +240,7 @@ def _table(systems: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[Row
 
 
 def _range(metric: Metric, low: float | None, high: float | None) -> str:
-    if not _known(low) or not _known(high):
+    if not known(low) or not known(high):
         return ""
     if metric.unit == "share":
         return f"{100 * low:.0f}–{high:.0%}"
@@ -392,6 +269,7 @@ def _machine(machine: Mapping[str, Any]) -> list[tuple[str, str]]:
         "threads": ("Threads used", "{}"),
         "float32_gflops": ("float32 products", "{} GFLOP/s"),
         "bfloat16_gflops": ("bfloat16 products", "{} GFLOP/s"),
+        "precision": ("Trained in", "{}"),
         "bandwidth_gb_per_s": ("Memory bandwidth", "{} GB/s"),
         "memory_gb": ("Memory", "{} GB"),
         "torch": ("torch", "{}"),
@@ -403,16 +281,12 @@ def _sample(sample: Mapping[str, Any], systems: list[str]) -> dict[str, Any]:
     """A card: the conversation, and the answers in the order of the systems."""
     answers = sample.get("answers") or {}
     shown = [{"slot": slot, "system": name, **answers[name]} for slot, name in enumerate(systems) if name in answers]
-    rewards = [answer["reward"] for answer in shown if _known(answer.get("reward"))]
+    rewards = [answer["reward"] for answer in shown if known(answer.get("reward"))]
     best = max(rewards) if len(set(rewards)) > 1 else None
     return {
         **sample,
         "answers": [{**answer, "best": best is not None and answer["reward"] == best} for answer in shown],
     }
-
-
-def _known(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _without_infinities(value: Any) -> Any:

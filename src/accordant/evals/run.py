@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import torch
 
 from accordant.data.load import load_comparisons
+from accordant.data.split import spread
 from accordant.engine import Engine
 from accordant.errors import AccordantError, BadRow
 from accordant.evals.answers import answer_all, greedy
@@ -31,7 +32,6 @@ from accordant.text import Renderer
 
 Suite = Literal["preference", "premise", "truth", "refusal", "overrefusal", "style"]
 SUITES: tuple[str, ...] = get_args(Suite)
-T = TypeVar("T")
 
 
 def run_suite(
@@ -78,13 +78,6 @@ def run_suite(
     _tell(watcher, loaded.problems)
     chosen = premise_prompts(loaded.records) if suite == "premise" else loaded.records
     return _of_answers(checkpoint, suite, spread(chosen, limit), max_tokens, dtype, watcher, device)
-
-
-def spread(items: Sequence[T], limit: int | None) -> list[T]:
-    """At most `limit` items, evenly spaced."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def _of_answers(

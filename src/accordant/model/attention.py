@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_SHORT = 256
+"""Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
+there (docs/log.md); longer ones would fill the memory with scores."""
+
 
 class Attention(Protocol):
     """What the decoder asks of a batch layout."""
@@ -53,10 +57,11 @@ class PackedAttention:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Attention`."""
-        repeated = query.shape[1] != key.shape[1]
-        out = F.scaled_dot_product_attention(
-            self._spread(query), self._spread(key), self._spread(value), is_causal=True, enable_gqa=repeated
-        )
+        spread = (self._spread(query), self._spread(key), self._spread(value))
+        if query.device.type == "cpu" and self._widest <= _SHORT:
+            out = short_causal_attention(*spread)
+        else:
+            out = F.scaled_dot_product_attention(*spread, is_causal=True, enable_gqa=query.shape[1] != key.shape[1])
         flat = out.transpose(1, 2).reshape(self._rows * self._widest, *query.shape[1:])
         return flat if self._regular else flat[self._slots]
 
@@ -66,3 +71,25 @@ class PackedAttention:
             grid = flat.new_zeros(self._rows * self._widest, *flat.shape[1:])
             flat = grid.index_copy(0, self._slots, flat)
         return flat.view(self._rows, self._widest, *flat.shape[1:]).transpose(1, 2)
+
+
+def short_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention by plain matrix products, with the softmax in float32.
+
+    The query heads that share a key head are laid below each other, so that each product is one large one.
+
+    Args:
+        query: (rows, heads, tokens, size).
+        key: (rows, kv_heads, tokens, size).
+        value: like `key`.
+
+    Returns:
+        (rows, heads, tokens, size).
+    """
+    rows, heads, tokens, size = query.shape
+    shared = key.shape[1]
+    grouped = query.reshape(rows * shared, heads // shared * tokens, size)
+    scores = torch.bmm(grouped, key.reshape(rows * shared, tokens, size).transpose(1, 2))
+    future = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1).repeat(heads // shared, 1)
+    weights = (scores.float() * size**-0.5).masked_fill(future, -torch.inf).softmax(-1).to(value.dtype)
+    return torch.bmm(weights, value.reshape(rows * shared, tokens, size)).view(rows, heads, tokens, size)

@@ -25,6 +25,16 @@ class RopeScaling:
     high_freq_factor: float
     original_context: int
 
+    def to_hub(self) -> dict[str, Any]:
+        """The `rope_scaling` entry of a `config.json`."""
+        return {
+            "rope_type": "llama3",
+            "factor": self.factor,
+            "low_freq_factor": self.low_freq_factor,
+            "high_freq_factor": self.high_freq_factor,
+            "original_max_position_embeddings": self.original_context,
+        }
+
     def apply(self, frequency: float) -> float:
         """Frequency of one rotary pair after stretching (long waves slowed down, short ones kept, linear between)."""
         wavelength = 2 * math.pi / frequency
@@ -79,23 +89,23 @@ class ModelConfig:
         if sliding and raw.get("use_sliding_window", name == "MistralForCausalLM"):
             raise AccordantError(f"sliding_window = {sliding} is not supported; only full attention is")
         family = FAMILIES[name]
-        heads = raw["num_attention_heads"]
+        heads, hidden = int(raw["num_attention_heads"]), int(raw["hidden_size"])
         rope = raw.get("rope_parameters") or {}
         return cls(
             architecture=name,
-            vocab_size=raw["vocab_size"],
-            hidden_size=raw["hidden_size"],
-            layers=raw["num_hidden_layers"],
+            vocab_size=int(raw["vocab_size"]),
+            hidden_size=hidden,
+            layers=int(raw["num_hidden_layers"]),
             heads=heads,
-            kv_heads=raw.get("num_key_value_heads") or heads,
-            head_size=raw.get("head_dim") or raw["hidden_size"] // heads,
-            mlp_size=raw["intermediate_size"],
-            context=raw["max_position_embeddings"],
-            norm_epsilon=raw.get("rms_norm_eps", 1e-6),
+            kv_heads=int(raw.get("num_key_value_heads") or heads),
+            head_size=int(raw.get("head_dim") or hidden // heads),
+            mlp_size=int(raw["intermediate_size"]),
+            context=int(raw["max_position_embeddings"]),
+            norm_epsilon=float(raw.get("rms_norm_eps", 1e-6)),
             rope_base=float(raw.get("rope_theta") or rope.get("rope_theta") or 10_000.0),
             rope_scaling=_rope_scaling(raw.get("rope_scaling") or rope),
             tied_embeddings=raw.get("tie_word_embeddings", False),
-            attention_bias=raw.get("attention_bias", family == "qwen2"),
+            attention_bias=family == "qwen2" or raw.get("attention_bias", False),
             output_bias=raw.get("attention_bias", False) and family != "qwen2",
             mlp_bias=raw.get("mlp_bias", False),
             qk_norm={"qwen3": "head", "olmo2": "all"}.get(family, "none"),  # type: ignore[arg-type]
@@ -120,19 +130,14 @@ class ModelConfig:
             "max_position_embeddings": self.context,
             "rms_norm_eps": self.norm_epsilon,
             "rope_theta": self.rope_base,
+            "rope_scaling": self.rope_scaling.to_hub() if self.rope_scaling else None,
+            "sliding_window": None,
             "tie_word_embeddings": self.tied_embeddings,
             "attention_bias": self.attention_bias,
             "mlp_bias": self.mlp_bias,
             "hidden_act": "silu",
             "initializer_range": 0.02,
         }
-
-    def parameters(self) -> int:
-        """Number of weights of the decoder, the (tied) output head counted once."""
-        attention = self.hidden_size * self.head_size * (2 * self.heads + 2 * self.kv_heads)
-        layer = attention + 3 * self.hidden_size * self.mlp_size
-        embeddings = self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
-        return self.layers * layer + embeddings
 
 
 def _rope_scaling(raw: dict[str, Any]) -> RopeScaling | None:
@@ -142,8 +147,8 @@ def _rope_scaling(raw: dict[str, Any]) -> RopeScaling | None:
     if kind != "llama3":
         raise AccordantError(f"rope scaling {kind!r} is not supported; 'default' and 'llama3' are")
     return RopeScaling(
-        factor=raw["factor"],
-        low_freq_factor=raw["low_freq_factor"],
-        high_freq_factor=raw["high_freq_factor"],
-        original_context=raw["original_max_position_embeddings"],
+        factor=float(raw["factor"]),
+        low_freq_factor=float(raw["low_freq_factor"]),
+        high_freq_factor=float(raw["high_freq_factor"]),
+        original_context=int(raw["original_max_position_embeddings"]),
     )

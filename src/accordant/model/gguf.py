@@ -64,57 +64,64 @@ def convert_gguf(path: Path, target: Path) -> None:
         fields = {name: field.contents() for name, field in reader.fields.items()}
         kind = fields["general.architecture"]
         if kind not in ARCHITECTURES:
-            raise AccordantError(f"{path}: GGUF architecture {kind!r} is not supported; {sorted(ARCHITECTURES)} are")
-        config = _config(fields, kind, tied=not any(t.name == "output.weight" for t in reader.tensors))
+            raise AccordantError(f"GGUF architecture {kind!r} is not supported; {sorted(ARCHITECTURES)} are")
+        names = {tensor.name for tensor in reader.tensors}
+        config = _config(fields, kind, tied="output.weight" not in names, biased="blk.0.attn_q.bias" in names)
         weights = {}
         for tensor in reader.tensors:
             values = np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
             name = _hub_name(tensor.name)
-            if kind == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            if kind == "llama" and (".q_proj." in name or ".k_proj." in name):
                 heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
                 values = _unpermute(values, heads)
             weights[name] = torch.from_numpy(np.ascontiguousarray(values))
-    except AccordantError:
-        raise
+        renderer = _renderer(fields)
+    except AccordantError as error:
+        raise AccordantError(f"{path}: {error}") from None
     except Exception as error:
         raise AccordantError(f"{path} is damaged or no GGUF file ({type(error).__name__}: {error})") from error
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / "config.json", config)
     save_file(weights, target / "model.safetensors", {"format": "pt"})
-    _renderer(fields, path).save(target)
+    renderer.save(target)
 
 
 def _hub_name(name: str) -> str:
     if name in _TOP_NAMES:
         return _TOP_NAMES[name]
-    _, number, part, kind = name.split(".")
-    return f"model.layers.{number}.{_LAYER_NAMES[part]}.{kind}"
+    match name.split("."):
+        case ["blk", number, part, kind] if part in _LAYER_NAMES:
+            return f"model.layers.{number}.{_LAYER_NAMES[part]}.{kind}"
+    raise AccordantError(f"tensor {name!r} is of a kind that is not supported")
 
 
 def _unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
     """GGUF stores rotary pairs of Llama side by side; the hub stores halves (see llama.cpp's convert script)."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    return weight.reshape(heads, len(weight) // heads // 2, 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
-def _config(fields: dict[str, Any], kind: str, tied: bool) -> dict[str, Any]:
+def _config(fields: dict[str, Any], kind: str, tied: bool, biased: bool) -> dict[str, Any]:
     architecture, model_type = ARCHITECTURES[kind]
+    if (scaling := fields.get(f"{kind}.rope.scaling.type", "none")) != "none":
+        raise AccordantError(f"rope scaling {scaling!r} is not supported in a GGUF file")
     heads = int(fields[f"{kind}.attention.head_count"])
+    hidden = int(fields[f"{kind}.embedding_length"])
     return {
         "architectures": [architecture],
         "model_type": model_type,
         "vocab_size": len(fields["tokenizer.ggml.tokens"]),
-        "hidden_size": int(fields[f"{kind}.embedding_length"]),
+        "hidden_size": hidden,
         "num_hidden_layers": int(fields[f"{kind}.block_count"]),
         "num_attention_heads": heads,
         "num_key_value_heads": int(fields.get(f"{kind}.attention.head_count_kv", heads)),
+        "head_dim": int(fields.get(f"{kind}.attention.key_length", hidden // heads)),
         "intermediate_size": int(fields[f"{kind}.feed_forward_length"]),
         "max_position_embeddings": int(fields[f"{kind}.context_length"]),
         "rms_norm_eps": round(float(fields[f"{kind}.attention.layer_norm_rms_epsilon"]), 9),
         "rope_theta": float(fields.get(f"{kind}.rope.freq_base", 10_000.0)),
         "tie_word_embeddings": tied,
         "hidden_act": "silu",
-        "attention_bias": False,
+        "attention_bias": biased,
         "mlp_bias": False,
         "bos_token_id": int(fields.get("tokenizer.ggml.bos_token_id", fields["tokenizer.ggml.eos_token_id"])),
         "eos_token_id": int(fields["tokenizer.ggml.eos_token_id"]),
@@ -122,13 +129,13 @@ def _config(fields: dict[str, Any], kind: str, tied: bool) -> dict[str, Any]:
     }
 
 
-def _renderer(fields: dict[str, Any], path: Path) -> Renderer:
+def _renderer(fields: dict[str, Any]) -> Renderer:
     if fields.get("tokenizer.ggml.model") != "gpt2":
         found = fields.get("tokenizer.ggml.model")
-        raise AccordantError(f"{path}: tokenizer model {found!r} is not supported; 'gpt2' (byte-level BPE) is")
+        raise AccordantError(f"tokenizer model {found!r} is not supported; 'gpt2' (byte-level BPE) is")
     pre = fields.get("tokenizer.ggml.pre", "gpt-2")
     if pre not in _PRE_TOKENIZERS:
-        raise AccordantError(f"{path}: pre-tokenizer {pre!r} is not supported; {sorted(_PRE_TOKENIZERS)} are")
+        raise AccordantError(f"pre-tokenizer {pre!r} is not supported; {sorted(_PRE_TOKENIZERS)} are")
     tokens = fields["tokenizer.ggml.tokens"]
     special = [i for i, kind in enumerate(fields["tokenizer.ggml.token_type"]) if kind == _CONTROL]
     description = {
@@ -156,5 +163,7 @@ def _renderer(fields: dict[str, Any], path: Path) -> Renderer:
     end = tokens[int(fields["tokenizer.ggml.eos_token_id"])]
     template = fields.get("tokenizer.chat_template")
     if template is None:
-        raise AccordantError(f"{path} has no chat template")
-    return Renderer(Tokenizer.from_json(json.dumps(description), end), ChatTemplate(template))
+        raise AccordantError("the file has no chat template")
+    bos = fields.get("tokenizer.ggml.bos_token_id")
+    tokenizer = Tokenizer.from_json(json.dumps(description), end, bos="" if bos is None else tokens[int(bos)])
+    return Renderer(tokenizer, ChatTemplate(template))

@@ -1,6 +1,6 @@
 """Checkpoints in the hub's format: read, write, and fetch by id. A round trip changes no bit of a weight."""
 
-import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,12 +28,19 @@ def read_config(folder: Path) -> ModelConfig:
         return ModelConfig.from_hub(read_json(path))
     except KeyError as error:
         raise AccordantError(f"{path} lacks the field {error}") from None
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+        raise AccordantError(f"{path} has a field of the wrong kind ({error})") from None
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of a checkpoint, from one file or from the shards that an index names."""
     index = folder / INDEX
-    names = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else [WEIGHTS]
+    names = [WEIGHTS]
+    if index.exists():
+        try:
+            names = sorted(set(read_json(index)["weight_map"].values()))
+        except (AttributeError, KeyError, TypeError):
+            raise AccordantError(f"{index} has no weight_map of names; fetch the checkpoint again") from None
     weights: dict[str, Tensor] = {}
     for name in names:
         path = folder / name
@@ -80,20 +87,27 @@ def load_scalar_model(folder: Path, dtype: torch.dtype, device: torch.device | s
     return model
 
 
-def new_scalar_model(folder: Path, dtype: torch.dtype, device: torch.device | str = "cpu") -> ScalarModel:
-    """A scalar model on the trunk of the language model in `folder`, its head zero, to be trained."""
+def new_scalar_model(
+    folder: Path, dtype: torch.dtype, device: torch.device | str = "cpu", seed: int = 0
+) -> ScalarModel:
+    """A scalar model on the trunk of the language model in `folder`, to be trained.
+
+    Its head is drawn from N(0, 1 / (hidden + 1)) (Stiennon et al. 2020, appendix B.1): a head of zeros would pass no
+    gradient to the trunk until it had grown.
+    """
     config = read_config(folder)
     with torch.device("meta"):
         model = ScalarModel(config)
     weights = {name: w for name, w in read_weights(folder).items() if name != "lm_head.weight"}
-    weights["score.weight"] = torch.zeros(1, config.hidden_size)
+    generator = torch.Generator().manual_seed(seed)
+    weights["score.weight"] = torch.randn(1, config.hidden_size, generator=generator) * (config.hidden_size + 1) ** -0.5
     _assign(model, weights, folder, dtype, device)
     return model
 
 
 def save_transformer(model: Transformer, folder: Path) -> None:
     """Write config.json and model.safetensors; a tied head is left out, as the hub does."""
-    weights = {name: w for name, w in model.state_dict().items()}
+    weights = dict(model.state_dict())
     if model.config.tied_embeddings:
         del weights["lm_head.weight"]
     _save(model.config, weights, folder)
@@ -163,9 +177,6 @@ def fetch_from_hub(name: str, target: Path) -> None:
         raise AccordantError(
             f"base {name!r} could not be fetched from the hub: {type(error).__name__}: {error}"
         ) from None
-
-
-def describe(folder: Path) -> dict[str, object]:
-    """`run.json` of a checkpoint made here, or an empty mapping for one from elsewhere."""
-    path = folder / "run.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+    if not any(target.glob("*.safetensors")):
+        raise AccordantError(f"base {name!r} has no weights in the safetensors format; no other is read")

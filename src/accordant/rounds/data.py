@@ -52,11 +52,6 @@ def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
     return RoundData(demonstrations, tuple(c for c in comparisons if c.consent), evaluation, tuple(prompts))
 
 
-def halves(comparisons: Sequence[Comparison], seed: int) -> tuple[list[Comparison], list[Comparison]]:
-    """Two disjoint halves by prompt: one trains PPO's reward model, the other the judge that measures the result."""
-    return split_by_prompt(comparisons, 0.5, seed)
-
-
 def sft_sources(
     data: RoundData, renderer: Renderer, max_tokens: int, holdout_share: float, seed: int, watcher: Watcher
 ) -> tuple[list[Weighted], list[Example]]:

@@ -55,13 +55,14 @@ def estimate(recipe: Recipe, machine: Machine, parameters: int = STARTER_PARAMET
     asked = sum(_tokens(p.messages) for p in data.evaluation)
     answers = (3 + recipe.evaluation.best_of) * len(data.evaluation)
     spoken = answers * recipe.evaluation.max_answer_tokens * _ANSWER_SHARE
-    halves = minutes(trained=ranked / 2 * recipe.reward.epochs, scored=ranked / 2 * recipe.reward.epochs)
+    judged = recipe.data.judge_share * ranked
+    seen = recipe.reward.epochs
     return Estimate(
         {
             "SFT": minutes(trained=demonstrations * recipe.sft.epochs),
-            "reward model": halves,
+            "reward model": minutes(trained=(ranked - judged) * seen, scored=judged * seen),
             "PPO": minutes(trained=2 * both * recipe.ppo.epochs, scored=4 * both, sampled=episodes * answer),
-            "judge": halves,
+            "judge": minutes(trained=judged * seen, scored=(ranked - judged) * seen),
             "evaluation": minutes(scored=7 * asked + 2 * spoken, sampled=spoken),
         }
     )

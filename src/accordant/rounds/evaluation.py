@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accordant.data.split import spread
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import BadRow
 from accordant.evals.answers import answer_all, best_of, greedy
 from accordant.evals.likelihood import good_over_bad
-from accordant.evals.run import spread
 from accordant.evals.scorers import agreement, classify
 from accordant.evals.stats import Interval, bootstrap_interval, mean_interval, paired_difference, wilson
 from accordant.evals.suites.style import repetition

@@ -8,7 +8,7 @@ from typing import Any
 
 from accordant.config import Recipe
 from accordant.files import only_one, read_json, workspace, write_json
-from accordant.machine import keep_freed_memory, measure
+from accordant.machine import Machine, keep_freed_memory, measure
 from accordant.progress import Watcher
 from accordant.rounds import stages
 from accordant.rounds.data import load_round_data
@@ -28,7 +28,21 @@ def open_round(recipe: Recipe, watcher: Watcher) -> Iterator[Round]:
     with only_one(folder):
         keep_freed_memory()
         data = load_round_data(recipe.data, watcher)
-        yield Round(recipe, folder, workspace() / "bases", measure(), watcher, data)
+        yield Round(recipe, folder, workspace() / "bases", _machine_of(folder), watcher, data)
+
+
+def _machine_of(folder: Path) -> Machine:
+    """The machine as it was measured when the run began.
+
+    Threads and number format decide the last bits of every sum, so a run that goes on must keep both, however busy
+    the machine is by then.
+    """
+    path = folder / "machine.json"
+    if not path.exists():
+        write_json(path, measure().to_json())
+    machine = Machine(**read_json(path))
+    machine.use()
+    return machine
 
 
 def train_sft(work: Round) -> Path:

@@ -16,6 +16,7 @@ import torch
 
 from accordant import __version__
 from accordant.config import Recipe
+from accordant.data.split import split_by_prompt, spread
 from accordant.errors import AccordantError
 from accordant.files import digest, new_directory, read_json, recover_directory, sha256, write_json
 from accordant.machine import Machine
@@ -30,7 +31,7 @@ from accordant.model.hub import (
 )
 from accordant.progress import Watcher
 from accordant.records import Comparison
-from accordant.rounds.data import RoundData, file_digests, halves, sft_sources
+from accordant.rounds.data import RoundData, file_digests, sft_sources
 from accordant.text import CHATML, ChatTemplate, Renderer, Tokenizer
 from accordant.train.loop import run_stage
 from accordant.train.ppo import PPOStage, RewardModelReward
@@ -77,6 +78,7 @@ class Round:
                 "run": recipe.run.model_dump(mode="json", exclude={"name", "save_every_seconds"}),
                 "precision": str(self.dtype),
                 "data": sorted(file_digests(recipe.data).values()),
+                "judge_share": recipe.data.judge_share,
                 "weights": [source.weight for source in recipe.data.demonstrations],
                 "parents": [self.fingerprints[parent] for parent in parents],
             }
@@ -132,7 +134,7 @@ def reward(
 
     def train(folder: Path) -> Callable[[Path], None]:
         renderer = Renderer.load(sft_folder)
-        model = new_scalar_model(sft_folder, work.dtype, work.device)
+        model = new_scalar_model(sft_folder, work.dtype, work.device, recipe.run.seed)
         settings, tokens = recipe.reward, recipe.run.micro_batch_tokens
         longest = settings.max_tokens
         rankings = [r for c in comparisons if _fits(r := render_ranking(renderer, c), longest)]
@@ -141,11 +143,13 @@ def reward(
             work.watcher.note(f"{left_out} rankings over reward.max_tokens = {longest} tokens left out")
         if not rankings or not held_out:
             raise AccordantError("too few comparisons to train on some and measure on others; add rankings")
-        stage = RewardStage(model, rankings, held_out, settings, recipe.run.seed, tokens, _TITLES[stage_name])
+        watched = held_out[:_WATCHED_RANKINGS]
+        stage = RewardStage(model, rankings, watched, settings, recipe.run.seed, tokens, _TITLES[stage_name])
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds)
         demonstrations = [renderer.dialogue(d.messages).ids for d in work.data.all_demonstrations()]
         fitting = [ids for ids in demonstrations if len(ids) <= tokens]
-        normalise(model, fitting, [s for r in rankings for s in r.sequences], tokens)
+        answers = [s for r in rankings for s in r.sequences]
+        normalise(model, spread(fitting, _NORMALISED_ON), spread(answers, _NORMALISED_ON), tokens)
         accuracy, pairs, scores = pair_accuracy(model, held_out, tokens)
         write_json(
             folder / "accuracy.json",
@@ -206,10 +210,14 @@ def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
 
 
 def reward_halves(work: Round) -> tuple[list[Comparison], list[Comparison]]:
-    """The comparisons of the round in two halves that share no prompt."""
-    return halves(work.data.comparisons, work.recipe.run.seed)
+    """The comparisons in two parts that share no prompt: PPO's reward model learns the first, the judge the second."""
+    return split_by_prompt(work.data.comparisons, work.recipe.data.judge_share, work.recipe.run.seed)
 
 
+_WATCHED_RANKINGS = 48
+"""Held-out rankings on which the accuracy is followed while training; all of them are measured at the end."""
+_NORMALISED_ON = 256
+"""Demonstrations and answers that mean and deviation are measured on."""
 _TITLES = {"reward": "reward model", "judge": "judge (reward model on the other half)"}
 
 

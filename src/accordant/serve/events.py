@@ -28,17 +28,16 @@ class Done(Record):
     """The answer is over.
 
     Attributes:
-        finish: `stop` when the model closed its turn, `length` at the limit of tokens, None when the engine does
-            not say.
+        finish: `stop` when the model closed its turn, `length` at the limit of tokens.
         prompt_tokens: tokens that the model read.
-        answer_tokens: tokens that it wrote, None when the engine does not say.
+        answer_tokens: tokens that it wrote.
         turns_left_out: oldest turns (a question with its answer) that no longer fitted.
     """
 
     type: Literal["done"] = "done"
-    finish: Literal["stop", "length"] | None
+    finish: Literal["stop", "length"]
     prompt_tokens: int
-    answer_tokens: int | None
+    answer_tokens: int
     turns_left_out: int
 
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from accordant.errors import AccordantError
@@ -32,17 +33,19 @@ def fit(renderer: Prompter, messages: Sequence[Message], room: int) -> Fitted:
     """
     system = list(messages[:1]) if messages[0].role == "system" else []
     spoken = list(messages[len(system) :])
-    prompts: dict[int, list[int]] = {}
+    turns = len(spoken) // 2
+
+    @cache
+    def prompt(left_out: int) -> list[int]:
+        return renderer.prompt(system + spoken[2 * left_out :])
 
     def fits(left_out: int) -> bool:
-        prompts[left_out] = renderer.prompt(system + spoken[2 * left_out :])
-        return len(prompts[left_out]) <= room
+        return len(prompt(left_out)) <= room
 
-    earlier = len(spoken) // 2
-    left_out = 0 if fits(0) else bisect_left(range(earlier), True, lo=min(1, earlier), key=fits)
-    if not fits(left_out):
+    fewest = 0 if fits(0) else bisect_left(range(turns), True, lo=min(1, turns), key=fits)
+    if not fits(fewest):
         raise AccordantError(
-            f"the last message{' with the system message' if system else ''} is {len(prompts[left_out])} tokens long, "
+            f"the last message{' with the system message' if system else ''} is {len(prompt(fewest))} tokens long, "
             f"but only {max(room, 0)} fit; shorten it or ask for a shorter answer (max_tokens)"
         )
-    return Fitted(prompts[left_out], left_out)
+    return Fitted(prompt(fewest), fewest)

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import itertools
 import socket
 from pathlib import Path
 
@@ -52,23 +51,24 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         AccordantError: when it is taken or cannot be bound.
     """
-    candidates = [port] if port else itertools.chain(range(DEFAULT_PORT, DEFAULT_PORT + 100), [0])
+    if not 0 <= port <= 65535:
+        raise AccordantError(f"cannot listen on port {port}: ports go from 1 to 65535 (0 takes any free one)")
+    candidates = [port] if port else range(DEFAULT_PORT, DEFAULT_PORT + 100)
     for candidate in candidates:
         try:
             family, _, _, _, place = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
             return socket.create_server(place[:2], family=family, backlog=128)
-        except (OSError, OverflowError) as error:
-            if getattr(error, "errno", None) == errno.EADDRINUSE and not port:
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and not port:
                 continue
             raise AccordantError(_why_not(host, candidate, error)) from None
-    raise AccordantError(f"no free port on {host}")
+    raise AccordantError(f"ports {candidates[0]} to {candidates[-1]} on {host} are all taken; name another port")
 
 
 def address(listener: socket.socket) -> str:
     """The URL of a bound socket, as a browser on this machine opens it."""
     host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -88,10 +88,9 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _why_not(host: str, port: int, error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken; stop what runs there, or choose another port (0 takes any free one)"
-    if number == errno.EACCES:
+    if error.errno == errno.EACCES:
         return f"port {port} needs more rights than this process has; choose one above 1023"
-    return f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}"
+    return f"cannot listen on {host}, port {port}: {error.strerror}"

@@ -5,8 +5,8 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
-from typing import Any, Protocol, cast
+from collections.abc import Generator
+from typing import Protocol
 
 from accordant.engine import Generation, Sampling
 from accordant.errors import AccordantError
@@ -18,13 +18,10 @@ CLOSING = "the server is shutting down"
 
 
 class Speaker(Protocol):
-    """The part of `accordant.engine.Engine` that is used here: a generator that may be closed between two tokens.
+    """The part of `accordant.engine.Engine` that is used here: a generator that may be closed between two tokens."""
 
-    The generator's return value, where it has one, is the whole answer as a `Generation`.
-    """
-
-    def stream(self, prompt: list[int], sampling: Sampling, /) -> Iterator[str]:
-        """Text of one answer as it becomes certain."""
+    def stream(self, prompt: list[int], sampling: Sampling, /) -> Generator[str, None, Generation]:
+        """Text of one answer as it becomes certain; returns the whole answer."""
 
 
 class Busy(AccordantError):
@@ -80,7 +77,7 @@ class Worker:
             if self._closed:
                 raise Busy(CLOSING)
             if len(self._waiting) >= self._most_waiting:
-                raise Busy(f"{len(self._waiting)} others are waiting already; try again in a moment")
+                raise Busy(f"too many are waiting already ({len(self._waiting)}); try again in a moment")
             ahead = len(self._waiting) + (self._current is not None)
             self._waiting.append(job)
             self._changed.notify()
@@ -121,18 +118,18 @@ class Worker:
             return self._current
 
     def _answer(self, job: Job) -> None:
-        pieces = cast(Generator[str, Any, Generation | None], self._engine.stream(job.prompt, job.sampling))
+        pieces = self._engine.stream(job.prompt, job.sampling)
         try:
             while not job.left.is_set():
                 if piece := next(pieces):
                     job.tell(Delta(text=piece))
         except StopIteration as end:
-            answer: Generation | None = end.value
+            answer: Generation = end.value
             job.tell(
                 Done(
-                    finish=answer.finish if answer else None,
+                    finish=answer.finish,
                     prompt_tokens=len(job.prompt),
-                    answer_tokens=len(answer.ids) if answer else None,
+                    answer_tokens=len(answer.ids),
                     turns_left_out=job.turns_left_out,
                 )
             )

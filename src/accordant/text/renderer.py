@@ -78,7 +78,10 @@ class Renderer:
         stand_ins = [
             Message(role=message.role, content=_STAND_IN.format(index)) for index, message in enumerate(messages)
         ]
-        return self.template.render(stand_ins, add_generation_prompt)
+        tokenizer = self.tokenizer
+        return self.template.render(
+            stand_ins, add_generation_prompt, tokenizer.bos, tokenizer.text_of(tokenizer.end_of_turn)
+        )
 
     def _tokens(self, markup: str, messages: Sequence[Message]) -> Rendered:
         """Tokenise markup and words apart; the first end-of-turn token after an assistant's words is trained."""

@@ -32,7 +32,7 @@ class ChatTemplate:
         """Read `chat_template.jinja`, or the `chat_template` entry of `tokenizer_config.json`."""
         path = folder / "chat_template.jinja"
         if path.exists():
-            return cls(path.read_text())
+            return cls(path.read_text(encoding="utf-8"))
         config = folder / "tokenizer_config.json"
         source = read_json(config).get("chat_template") if config.exists() else None
         if not isinstance(source, str):
@@ -41,7 +41,9 @@ class ChatTemplate:
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         try:
@@ -49,16 +51,21 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise AccordantError(f"the chat template cannot be read: {error}") from error
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        """The text of a conversation; with `add_generation_prompt` it ends where the assistant begins to speak."""
+    def render(
+        self, messages: Sequence[Message], add_generation_prompt: bool = False, bos: str = "", eos: str = ""
+    ) -> str:
+        """The text of a conversation; with `add_generation_prompt` it ends where the assistant begins to speak.
+
+        `bos` and `eos` are what the template calls `bos_token` and `eos_token`.
+        """
         try:
             return self._compiled.render(
                 messages=[{"role": m.role, "content": m.content} for m in messages],
                 add_generation_prompt=add_generation_prompt,
-                bos_token="",
-                eos_token="",
+                bos_token=bos,
+                eos_token=eos,
             )
-        except jinja2.TemplateError as error:
+        except Exception as error:  # a template is a program, which may fail in any way
             raise AccordantError(f"the chat template refused this conversation: {error}") from error
 
 

@@ -63,9 +63,7 @@ def is_transcript(value: Any) -> bool:
 def transcript(text: str) -> list[Turn]:
     """Turns of "\\n\\nHuman: ...\\n\\nAssistant: ...", the form of hh-rlhf's published files."""
     _, *pieces = _SPEAKER.split(text.strip())
-    return [
-        (_ROLES[who.lower()], words.strip()) for who, words in zip(pieces[::2], pieces[1::2], strict=True)
-    ]
+    return [(_ROLES[who.lower()], words.strip()) for who, words in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
 def prompt_turns(value: Any) -> list[Turn]:

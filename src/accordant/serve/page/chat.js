@@ -51,8 +51,8 @@ function addView(turn) {
   const part = (name) => root.querySelector(`.${name}`);
   const view = { turn, root, answer: part("answer"), note: part("note"), failure: part("failure"), actions: part("actions") };
   part("question").textContent = turn.question;
-  part("retry").addEventListener("click", () => answer(view));
-  part("regenerate").addEventListener("click", () => answer(view));
+  part("retry").addEventListener("click", () => again(view));
+  part("regenerate").addEventListener("click", () => again(view));
   part("copy").addEventListener("click", (event) => copy(turn.answer, event.currentTarget.lastElementChild));
   find("conversation").append(root);
   return view;
@@ -121,6 +121,12 @@ function conversationUpTo(turn) {
   ];
 }
 
+// The button that was pressed disappears; the focus goes where the reader may want it next.
+function again(view) {
+  answer(view);
+  find("stop").focus();
+}
+
 async function answer(view) {
   if (answering) return;
   const { turn } = view;
@@ -139,7 +145,7 @@ async function answer(view) {
   speak("Answering");
 
   const on = {
-    waiting: ({ ahead }) => (turn.note = ahead === 1 ? "One answer is before yours." : `${ahead} answers are before yours.`),
+    waiting: ({ ahead }) => (turn.note = ahead === 1 ? "Waiting: one answer comes before yours." : `Waiting: ${ahead} answers come before yours.`),
     delta: ({ text }) => {
       if (!turn.answer) turn.note = "";
       turn.answer += text;
@@ -163,6 +169,7 @@ async function answer(view) {
   answering = null;
   save();
   show(view);
+  if (document.activeElement === find("stop")) focusMessage();
   showFrame();
   speak(turn.failure || !views.includes(view) ? "" : turn.answer);
 }
@@ -204,6 +211,11 @@ function grow() {
   message.style.height = `${message.scrollHeight}px`;
 }
 
+// On a touch screen this would open the keyboard unasked.
+function focusMessage() {
+  if (matchMedia("(hover: hover)").matches) message.focus();
+}
+
 function stop() {
   answering?.control.abort();
 }
@@ -232,7 +244,7 @@ message.addEventListener("input", () => {
 
 find("stop").addEventListener("click", () => {
   stop();
-  message.focus();
+  focusMessage();
 });
 
 document.addEventListener("keydown", (event) => {
@@ -244,7 +256,7 @@ find("new").addEventListener("click", () => {
   [previous, turns] = [turns, []];
   save();
   showAll();
-  message.focus();
+  focusMessage();
 });
 
 find("restore").addEventListener("click", () => {
@@ -252,7 +264,7 @@ find("restore").addEventListener("click", () => {
   following = true;
   save();
   showAll();
-  message.focus();
+  focusMessage();
 });
 
 find("examples").addEventListener("click", (event) => {
@@ -263,7 +275,7 @@ find("examples").addEventListener("click", (event) => {
 find("latest").addEventListener("click", () => {
   following = true;
   stay();
-  message.focus();
+  focusMessage();
 });
 
 scroller.addEventListener("scroll", () => {
@@ -305,5 +317,5 @@ document.addEventListener("click", (event) => {
 });
 
 showAll();
-if (matchMedia("(hover: hover)").matches) message.focus();
+focusMessage();
 tellAbout().catch(() => {}); // the page works without

@@ -19,8 +19,8 @@ function blocks(text) {
   let lines = [];
   let fence = null; // lines of the ``` block that is open
   const close = () => {
-    const source = lines.join("\n").trimEnd();
-    if (source.trim()) found.push({ source });
+    const source = lines.join("\n").trim();
+    if (source) found.push({ source });
     lines = [];
   };
   for (const line of text.split("\n")) {

@@ -54,11 +54,18 @@ class Rollout:
             padded[rows] = own
         return padded
 
-    def log_probs(self, model: Transformer, temperature: float) -> tuple[Tensor, Tensor]:
-        """Log-probs and entropies of the answers' tokens under `model`, (answers, tokens), without gradients."""
+    def log_probs(self, model: Transformer, temperature: float) -> Tensor:
+        """Log-probs of the answers' tokens under `model`, (answers, tokens), without gradients."""
         with torch.no_grad():
-            scored = [score_tokens(model, part.batch, temperature) for part in self.slices]
-        return self.spread([s.log_probs for s in scored]), self.spread([s.entropy for s in scored])
+            return self.spread([score_tokens(model, part.batch, temperature).log_probs for part in self.slices])
+
+    def log_probs_and_entropy(self, model: Transformer, temperature: float) -> tuple[Tensor, Tensor]:
+        """As `log_probs`, with the entropy of each token's distribution, nats."""
+        with torch.no_grad():
+            scored = [score_tokens(model, part.batch, temperature, with_entropy=True) for part in self.slices]
+        return self.spread([s.log_probs for s in scored]), self.spread(
+            [s.entropy for s in scored if s.entropy is not None]
+        )
 
     def values(self, critic: ScalarModel) -> Tensor:
         """The critic's value before each answer token, (answers, tokens), without gradients."""

@@ -68,8 +68,8 @@ class PPOStage:
         settings = self.settings
         drawn = self._draw(step)
         rollout = self._sample(drawn, step)
-        old_log_probs, entropy = rollout.log_probs(self.policy, settings.temperature)
-        reference, _ = rollout.log_probs(self.reference, settings.temperature)
+        old_log_probs, entropy = rollout.log_probs_and_entropy(self.policy, settings.temperature)
+        reference = rollout.log_probs(self.reference, settings.temperature)
         old_values = rollout.values(self.critic)
         kl = objective.kl_k1(old_log_probs, reference)
         rewards = objective.token_rewards(rollout.scores, kl, rollout.mask, settings.kl_coefficient_per_token)

@@ -1,0 +1,69 @@
+import itertools
+
+import pytest
+import torch
+
+from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
+from accordant.model import ModelConfig, PackedAttention, Transformer
+from accordant.testing import tiny_config, tiny_model
+
+PROMPTS = [[5, 9, 30, 2, 8], [7], [11, 12, 13, 14, 15, 16, 17, 18, 19]]
+FLAT = torch.tensor(list(itertools.chain(*PROMPTS)))
+CONTINUATIONS = [[21, 22, 23, 24], [31, 32, 33, 34], [41, 42, 43, 44]]
+
+
+def model_with(heads: int, kv_heads: int) -> Transformer:
+    shape = tiny_config().__dict__ | {"heads": heads, "kv_heads": kv_heads, "layers": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = Transformer(ModelConfig(**shape))
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.2)
+    return model
+
+
+def full_log_probs(model: Transformer, ids: list[int]) -> torch.Tensor:
+    return torch.log_softmax(model(torch.tensor(ids), PackedAttention([len(ids)])), -1)
+
+
+def cache_for(model: Transformer, rows: int, capacity: int) -> KeyValueCache:
+    return KeyValueCache(model.config, rows, capacity, torch.float32, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (4, 1)])
+def test_token_by_token_equals_all_at_once(heads: int, kv_heads: int) -> None:
+    model = model_with(heads, kv_heads)
+    with torch.inference_mode():
+        cache = cache_for(model, 3, 13)
+        lengths = [len(prompt) for prompt in PROMPTS]
+        prefilled = model(FLAT, PrefillAttention(cache, lengths))
+        last = torch.tensor(lengths).cumsum(0) - 1
+        found = [torch.log_softmax(prefilled[last], -1)]
+        for step in range(4):
+            tokens = torch.tensor([row[step] for row in CONTINUATIONS])
+            found.append(torch.log_softmax(model(tokens, DecodeAttention(cache)), -1))
+        for row, (prompt, more) in enumerate(zip(PROMPTS, CONTINUATIONS, strict=True)):
+            expected = full_log_probs(model, prompt + more)[len(prompt) - 1 :]
+            torch.testing.assert_close(torch.stack([step[row] for step in found]), expected, atol=1e-5, rtol=0)
+
+
+def test_rows_may_be_dropped_doubled_and_reordered() -> None:
+    model = tiny_model()
+    with torch.inference_mode():
+        cache = cache_for(model, 3, 13)
+        model(FLAT, PrefillAttention(cache, [len(prompt) for prompt in PROMPTS]))
+        cache.select(torch.tensor([2, 0, 0]))
+        assert cache.lengths.tolist() == [9, 5, 5]
+        found = [model(torch.tensor([50, 51, 52]), DecodeAttention(cache))]
+        cache.select(torch.tensor([2, 0]))
+        found.append(model(torch.tensor([60, 61]), DecodeAttention(cache)))
+        for log_probs, ids in [
+            (found[0][0], [*PROMPTS[2], 50]),
+            (found[0][1], [*PROMPTS[0], 51]),
+            (found[0][2], [*PROMPTS[0], 52]),
+            (found[1][0], [*PROMPTS[0], 52, 60]),
+            (found[1][1], [*PROMPTS[2], 50, 61]),
+        ]:
+            expected = full_log_probs(model, ids)[-1]
+            torch.testing.assert_close(torch.log_softmax(log_probs, -1), expected, atol=1e-5, rtol=0)

@@ -1,0 +1,85 @@
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from accordant.errors import AccordantError
+from accordant.serve.load import context_of, facts_of, load_engine
+from accordant.serve.run import address, bind
+from accordant.testing import save_tiny_checkpoint, tiny_model
+
+SERVER = """
+from accordant.serve.app import create_app
+from accordant.serve.run import address, bind, run
+from accordant.testing.scripted import ScriptedEngine
+
+listener = bind("127.0.0.1", 0)
+print(address(listener), flush=True)
+run(create_app(ScriptedEngine(["word " * 1000], delay=0.05)), listener)
+print("over", flush=True)
+"""
+
+
+def test_a_taken_port_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AccordantError, match=f"port {port} on 127.0.0.1 is taken"):
+            bind("127.0.0.1", port)
+
+
+def test_port_0_takes_the_next_free_one() -> None:
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", 0) as second:
+        assert 8000 <= first.getsockname()[1] < second.getsockname()[1]
+        assert address(first) == f"http://127.0.0.1:{first.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8000), ("192.0.2.1", 8000), ("127.0.0.1", 70_000)])
+def test_an_address_that_cannot_be_bound_is_one_line(host: str, port: int) -> None:
+    with pytest.raises(AccordantError, match="cannot listen"):
+        bind(host, port)
+
+
+def test_a_checkpoint_becomes_an_engine(tmp_path: Path) -> None:
+    engine = load_engine(save_tiny_checkpoint(tmp_path / "tiny"))
+    assert context_of(engine) == 512
+    count = sum(weight.numel() for weight in tiny_model().parameters())
+    assert facts_of(engine)["Parameters"] == f"{count / 1e6:.3g}M"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_ctrl_c_ends_the_server_without_a_traceback(streaming: bool) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert server.stdout is not None
+    place = server.stdout.readline().strip().removeprefix("http://")
+    client = http.client.HTTPConnection(place, timeout=10)
+    rest = b""
+    try:
+        client.request("GET", "/health")
+        assert client.getresponse().read()
+        if streaming:
+            body = json.dumps({"messages": [{"role": "user", "content": "go on"}], "max_tokens": 1000})
+            client.request("POST", "/api/chat", body, {"Content-Type": "application/json"})
+            response = client.getresponse()
+            assert response.readline().startswith(b"data: ")
+        server.send_signal(signal.SIGINT)
+        rest = response.read() if streaming else b""
+    finally:
+        try:
+            out, errors = server.communicate(timeout=10)
+        finally:
+            server.kill()
+    assert out == "over\n"
+    assert errors == ""
+    assert server.returncode == 0
+    assert (b"shutting down" in rest) == streaming
