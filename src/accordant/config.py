@@ -52,7 +52,7 @@ class DataSection(Section):
         0.5, description="Share of the rankings, by prompt, that PPO's reward model never sees: they train the judge."
     )
     evaluation: Path = Field(description="Held-out prompts; none may occur in the training parts.")
-    labelled_answers: Path | None = Field(None, description="Answers labelled by people, to check the scorers on.")
+    labelled_answers: Path | None = Field(None, description="Answers labelled by reading, to check the scorers on.")
     extra_prompts: tuple[Path, ...] = Field((), description="More prompts for PPO, as demonstrations or comparisons.")
 
 

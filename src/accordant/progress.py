@@ -13,7 +13,7 @@ class Watcher:
         """`done` steps are finished; `metrics` are those of the last one."""
 
     def sample(self, prompt: str, answer: str) -> None:
-        """An answer of the model as it is now, to a fixed prompt."""
+        """An answer of the model as it is now, to one of the prompts at hand."""
 
     def note(self, line: str) -> None:
         """Something worth a line: a skipped row, a resumed step, a measured figure."""

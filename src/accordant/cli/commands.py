@@ -93,7 +93,7 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint in the hub's format.")],
     suite: Annotated[str, typer.Option(help="preference, premise, truth, refusal, overrefusal or style.")],
     data: Annotated[Path, typer.Option(help="A data file in any known format.")],
-    limit: Annotated[int | None, typer.Option(help="Use the first N rows only.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use N rows, spread evenly through the file.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 96,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     as_json: Json_ = False,

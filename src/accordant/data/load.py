@@ -1,17 +1,18 @@
 """A file in any known format to records, with a word on every row that was left out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
 from pydantic import ValidationError
 
 from accordant.data.jsonl import Row, read_rows
-from accordant.data.readers import COMPARISONS, DEMONSTRATIONS, PROMPTS, own
+from accordant.data.readers import COMPARISONS, DEMONSTRATIONS, PROMPTS, own, questions
 from accordant.data.readers.base import R, Reader
+from accordant.data.twins import with_twins
 from accordant.errors import AccordantError, BadRow
-from accordant.records import Comparison, Demonstration, EvaluationPrompt
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, Expectation
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,20 @@ def load_comparisons(path: Path, format: str | None = None, strict: bool | None 
     return _load(path, "comparisons", COMPARISONS, format, strict)
 
 
-def load_prompts(path: Path, format: str | None = None, strict: bool | None = None) -> Loaded[EvaluationPrompt]:
-    """Read evaluation prompts; arguments and errors as for `load_demonstrations`."""
-    return _load(path, "evaluation prompts", PROMPTS, format, strict)
+def load_prompts(
+    path: Path, format: str | None = None, strict: bool | None = None, expect: Expectation | None = None
+) -> Loaded[EvaluationPrompt]:
+    """Read evaluation prompts; other arguments and errors as for `load_demonstrations`.
+
+    Args:
+        expect: what a good assistant does with each prompt, instead of what the file says or implies.
+    """
+    loaded = _load(path, "evaluation prompts", PROMPTS, format, strict)
+    if expect:
+        loaded = replace(loaded, records=tuple(r.model_copy(update={"expect": expect}) for r in loaded.records))
+    if loaded.format == questions.falseqa.format:
+        loaded = replace(loaded, records=tuple(with_twins(loaded.records)))
+    return loaded
 
 
 def _load(path: Path, kind: str, readers: Sequence[Reader[R]], format: str | None, strict: bool | None) -> Loaded[R]:

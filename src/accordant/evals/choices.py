@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accordant.data.jsonl import Fields, Row, read_rows
+from accordant.data.load import load_prompts
 from accordant.errors import AccordantError, BadRow
-from accordant.evals.prompts import load_prompts
 from accordant.records import Message, Messages
 
 

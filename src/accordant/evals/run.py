@@ -6,14 +6,13 @@ from typing import Literal, get_args
 
 import torch
 
-from accordant.data.load import load_comparisons
+from accordant.data.load import load_comparisons, load_prompts
 from accordant.data.split import spread
 from accordant.engine import Engine
 from accordant.errors import AccordantError, BadRow
 from accordant.evals.answers import answer_all, greedy
 from accordant.evals.choices import load_choices
 from accordant.evals.likelihood import good_over_bad
-from accordant.evals.prompts import load_prompts
 from accordant.evals.result import SuiteResult
 from accordant.evals.suites import (
     overrefusal,

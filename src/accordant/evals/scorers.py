@@ -1,7 +1,7 @@
 """What an answer does (answers, refuses, challenges the premise, asks back), read off its words.
 
 Patterns are known to be imperfect. They cost nothing, need no second model and give the same verdict every time;
-how far they agree with people is measured by `agreement` and belongs beside every figure that rests on them.
+how far they agree with labels given by reading is measured by `agreement` and belongs beside every figure that rests on them.
 """
 
 import re
@@ -175,10 +175,10 @@ def classify(messages: Messages, answer: str) -> Expectation:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the scorers agree with people on `n` answers.
+    """How the scorers agree with labels given by reading on `n` answers.
 
-    share: same label. kappa: the same beyond chance. confusion: (label by people, label by scorers) to count.
-    per_label: of the answers that people gave a label, the share to which the scorers gave it too.
+    share: same label. kappa: the same beyond chance. confusion: (label by reading, label by scorers) to count.
+    per_label: of the answers with a label by reading, the share to which the scorers gave it too.
     """
 
     n: int
@@ -189,22 +189,22 @@ class Agreement:
 
 
 def agreement(labelled: Sequence[LabelledAnswer]) -> Agreement:
-    """Compare `classify` with the labels of people.
+    """Compare `classify` with labels given by reading.
 
     Raises:
         AccordantError: without labelled answers.
     """
     if not labelled:
         raise AccordantError("there are no labelled answers to check the scorers on; label some or leave the check out")
-    people = [row.label for row in labelled]
+    read = [row.label for row in labelled]
     scorers = [classify(row.messages, row.answer) for row in labelled]
-    confusion: Counter[tuple[str, str]] = Counter(zip(people, scorers, strict=True))
+    confusion: Counter[tuple[str, str]] = Counter(zip(read, scorers, strict=True))
     return Agreement(
         n=len(labelled),
-        share=sum(a == b for a, b in zip(people, scorers, strict=True)) / len(labelled),
-        kappa=cohen_kappa(people, scorers),
+        share=sum(a == b for a, b in zip(read, scorers, strict=True)) / len(labelled),
+        kappa=cohen_kappa(read, scorers),
         confusion=dict(confusion),
-        per_label={label: confusion[label, label] / count for label, count in sorted(Counter(people).items())},
+        per_label={label: confusion[label, label] / count for label, count in sorted(Counter(read).items())},
     )
 
 

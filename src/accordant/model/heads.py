@@ -12,7 +12,7 @@ class ScalarModel(nn.Module):
     """Trunk and a linear head of one output, in float32, with the normalisation that belongs to it.
 
     A raw output r is reported as (r - mean) / deviation. The reward model's mean is that of the demonstrations, so
-    they average 0 (Ouyang et al. 2022, appendix C.2); it is saved with the weights because a reward read without
+    they average 0 (Ouyang et al. 2022, section 3.5); it is saved with the weights because a reward read without
     it is another reward.
     """
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from accordant.config import DataSection
 from accordant.data.load import Loaded, load_comparisons, load_demonstrations, load_prompts
@@ -16,22 +17,33 @@ from accordant.records import Comparison, Demonstration, EvaluationPrompt, Messa
 from accordant.text import Renderer
 from accordant.train.sft import Weighted
 
+Consenting = TypeVar("Consenting", Demonstration, Comparison)
+
 _TOO_ALIKE = 0.8
 """Jaccard similarity from which an evaluation prompt counts as one that training has seen."""
 
 
 @dataclass(frozen=True)
-class RoundData:
-    """What a round learns from and is measured on."""
+class DemonstrationSource:
+    """The demonstrations of one file whose authors consent, and how often an epoch sees each."""
 
-    demonstrations: tuple[tuple[Loaded[Demonstration], float], ...]
+    path: Path
+    records: tuple[Demonstration, ...]
+    weight: float
+
+
+@dataclass(frozen=True)
+class RoundData:
+    """What a round learns from and is measured on; rows without consent are nowhere in it."""
+
+    demonstrations: tuple[DemonstrationSource, ...]
     comparisons: tuple[Comparison, ...]
     evaluation: tuple[EvaluationPrompt, ...]
     prompts: tuple[Messages, ...]
 
     def all_demonstrations(self) -> list[Demonstration]:
         """The demonstrations of all files, each once."""
-        return [record for loaded, _ in self.demonstrations for record in loaded.records]
+        return [record for source in self.demonstrations for record in source.records]
 
 
 def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
@@ -41,15 +53,20 @@ def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
         AccordantError: for an unreadable file, or an evaluation prompt that training sees too.
     """
     demonstrations = tuple(
-        (_noted(load_demonstrations(source.path), watcher), source.weight) for source in section.demonstrations
+        DemonstrationSource(s.path, _consenting(load_demonstrations(s.path), watcher), s.weight)
+        for s in section.demonstrations
     )
-    comparisons = [record for path in section.comparisons for record in _noted(load_comparisons(path), watcher).records]
+    comparisons = [
+        record
+        for path in section.comparisons
+        for record in _consenting(_noted(load_comparisons(path), watcher), watcher)
+    ]
     evaluation = _noted(load_prompts(section.evaluation), watcher).records
     extra = [r.messages for path in section.extra_prompts for r in _noted(load_prompts(path), watcher).records]
-    everyone = [record for loaded, _ in demonstrations for record in loaded.records]
+    everyone = [record for source in demonstrations for record in source.records]
     _check_apart([*everyone, *comparisons], evaluation, section.evaluation)
     prompts = [_without_answer(d.messages) for d in everyone] + [c.messages for c in comparisons] + extra
-    return RoundData(demonstrations, tuple(c for c in comparisons if c.consent), evaluation, tuple(prompts))
+    return RoundData(demonstrations, tuple(comparisons), evaluation, tuple(prompts))
 
 
 def sft_sources(
@@ -57,11 +74,10 @@ def sft_sources(
 ) -> tuple[list[Weighted], list[Example]]:
     """Weighted training examples of each file, and the held-out examples of all."""
     sources, held_out = [], []
-    for loaded, weight in data.demonstrations:
-        consenting = [record for record in loaded.records if record.consent]
-        train, kept_out = split_by_prompt(consenting, holdout_share, seed)
-        sources.append(Weighted(_examples(train, loaded.path, renderer, max_tokens, watcher), weight))
-        held_out += _examples(kept_out, loaded.path, renderer, max_tokens, watcher)
+    for source in data.demonstrations:
+        train, kept_out = split_by_prompt(source.records, holdout_share, seed)
+        sources.append(Weighted(_examples(train, source.path, renderer, max_tokens, watcher), source.weight))
+        held_out += _examples(kept_out, source.path, renderer, max_tokens, watcher)
     if not any(source.examples for source in sources):
         raise AccordantError(f"no demonstration has at most sft.max_tokens = {max_tokens} tokens; raise it")
     return sources, held_out
@@ -95,6 +111,13 @@ def _examples(
 def _noted(loaded: Loaded[R], watcher: Watcher) -> Loaded[R]:
     watcher.note(loaded.summary())
     return loaded
+
+
+def _consenting(loaded: Loaded[Consenting], watcher: Watcher) -> tuple[Consenting, ...]:
+    kept = tuple(record for record in _noted(loaded, watcher).records if record.consent)
+    if left_out := len(loaded.records) - len(kept):
+        watcher.note(f"{loaded.path.name}: {left_out} rows without consent left out")
+    return kept
 
 
 def _without_answer(messages: Messages) -> Messages:

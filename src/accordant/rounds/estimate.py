@@ -43,7 +43,7 @@ def estimate(recipe: Recipe, machine: Machine, parameters: int = STARTER_PARAMET
         work = 6 * trained / _TRAINING_SHARE + 2 * scored / _SCORING_SHARE + 2 * sampled / _DECODING_SHARE
         return parameters * work / rate / 60
 
-    demonstrations = sum(_tokens(d.messages) * weight for loaded, weight in data.demonstrations for d in loaded.records)
+    demonstrations = sum(_tokens(d.messages) * source.weight for source in data.demonstrations for d in source.records)
     ranked = sum(
         _tokens(c.messages) * len(c.candidates) + sum(map(_text_tokens, (x.content for x in c.candidates)))
         for c in data.comparisons

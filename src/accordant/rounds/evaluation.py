@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accordant.config import DataSection
 from accordant.data.split import spread
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import BadRow
@@ -49,7 +50,7 @@ def evaluate_round(work: Round, base_folder: Path) -> Path:
     path = work.folder / "evaluation.json"
     settings = work.recipe.evaluation
     made_from = digest(
-        [settings.model_dump(mode="json"), sha256(work.recipe.data.evaluation), sorted(work.fingerprints.items())]
+        [settings.model_dump(mode="json"), _measured_on(work.recipe.data), sorted(work.fingerprints.items())]
     )
     if path.exists() and read_json(path).get("made_from") == made_from:
         return path
@@ -94,6 +95,11 @@ def evaluate_round(work: Round, base_folder: Path) -> Path:
         },
     )
     return path
+
+
+def _measured_on(data: DataSection) -> list[str]:
+    paths = [data.evaluation, *([data.labelled_answers] if data.labelled_answers else [])]
+    return [sha256(path) for path in paths]
 
 
 def _system(

@@ -18,7 +18,7 @@ from accordant import __version__
 from accordant.config import Recipe
 from accordant.data.split import split_by_prompt, spread
 from accordant.errors import AccordantError
-from accordant.files import digest, new_directory, read_json, recover_directory, sha256, write_json
+from accordant.files import digest, new_directory, only_one, read_json, recover_directory, sha256, write_json
 from accordant.machine import Machine
 from accordant.model.base import bring_base
 from accordant.model.hub import (
@@ -88,7 +88,8 @@ class Round:
 
 def base(work: Round) -> Path:
     """Bring the base; its fingerprint is that of its weights."""
-    folder = bring_base(work.recipe.run.base, work.bases)
+    with only_one(work.bases):
+        folder = bring_base(work.recipe.run.base, work.bases)
     work.fingerprints["base"] = digest([sha256(path) for path in sorted(folder.glob("*.safetensors"))])
     return folder
 

@@ -36,7 +36,7 @@ class ChatTemplate:
         config = folder / "tokenizer_config.json"
         source = read_json(config).get("chat_template") if config.exists() else None
         if not isinstance(source, str):
-            raise AccordantError(f'{folder} has no chat template; set chat.template = "chatml" in the recipe')
+            raise AccordantError(f'{folder} has no chat template; set run.template = "chatml" in the recipe')
         return cls(source)
 
     @cached_property

@@ -1,6 +1,7 @@
 """The loop around every stage: resume, progress, metrics, saving, and a clean stop on Ctrl-C."""
 
 import json
+import os
 import signal
 import threading
 import time
@@ -83,6 +84,8 @@ def stop_requested() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
+        # Only a raw write is safe here: the handler may have interrupted whoever draws the progress.
+        os.write(2, b"\nstopping after this step; press Ctrl-C again to stop at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -3,7 +3,18 @@
 To read another format, write its module beside these and name its reader here, before any that also fits.
 """
 
-from accordant.data.readers import bigbench, chat, instructions, numbered, own, preferences, trees, xstest
+from accordant.data.readers import (
+    bigbench,
+    chat,
+    instructions,
+    numbered,
+    own,
+    preferences,
+    questions,
+    requests,
+    trees,
+    xstest,
+)
 from accordant.data.readers.base import Reader
 from accordant.records import Comparison, Demonstration, EvaluationPrompt
 
@@ -31,4 +42,12 @@ COMPARISONS: tuple[Reader[Comparison], ...] = (
     bigbench.comparisons,
 )
 
-PROMPTS: tuple[Reader[EvaluationPrompt], ...] = (own.prompts, xstest.prompts)
+PROMPTS: tuple[Reader[EvaluationPrompt], ...] = (
+    own.prompts,
+    xstest.prompts,
+    questions.truthfulqa,
+    questions.freshqa,
+    questions.falseqa,
+    questions.selfaware,
+    requests.plain,
+)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from accordant.data.jsonl import Fields
-from accordant.records import Comparison, Demonstration, EvaluationPrompt
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, Expectation, Message
 
 R = TypeVar("R", Demonstration, Comparison, EvaluationPrompt)
 
@@ -55,6 +55,11 @@ def tag(fields: Fields) -> str:
 def with_context(request: str, context: str) -> str:
     """An instruction and the text that it is about, as one user message."""
     return f"{request}\n\n{context}" if context.strip() else request
+
+
+def evaluation_prompt(id: str, question: str, expect: Expectation, **more: str) -> EvaluationPrompt:
+    """A prompt of one user message; `more` are the further fields of `EvaluationPrompt`."""
+    return EvaluationPrompt(id=id, messages=(Message(role="user", content=question),), expect=expect, **more)
 
 
 def without_end_mark(answer: str) -> str:

@@ -1,0 +1,83 @@
+"""The command line as a user meets it: help, one clear line per fault, exit codes, JSON last."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from accordant.testing.tiny import save_tiny_checkpoint
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def accordant(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    code = "from accordant.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "ACCORDANT_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+def test_help_names_every_command_without_loading_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['accordant', '--help']\nfrom accordant.cli import main\ntry:\n    main()\n"
+    code += "finally:\n    assert 'torch' not in sys.modules and 'fastapi' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for name in ("round", "sft", "reward", "ppo", "eval", "report", "chat", "serve", "doctor", "data", "base"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["round", "missing.toml"], "recipe missing.toml does not exist"),
+        (["sft", "recipes/starter.toml", "--set", "sft.epoch=1"], "unknown field sft.epoch"),
+        (["sft", "recipes/starter.toml", "--set", "ppo.episodes=30"], "must be a multiple of minibatches"),
+        (["report", "nothing"], "finish the round first"),
+        (["chat", "nothing"], "neither a checkpoint folder nor a run"),
+        (["base", "./nowhere"], "does not exist"),
+    ],
+)
+def test_a_fault_is_one_line_and_exit_code_1(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = accordant(*arguments, home=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("accordant: ")
+
+
+def test_eval_prints_one_json_document_last(tiny: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"say {i}", "label": "unsafe" if i % 2 else "safe", "type": "x", "id": i} for i in range(4)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    options = ["--suite", "refusal", "--data", str(data), "--max-tokens", "4", "--precision", "float32", "--json"]
+    done = accordant("eval", str(tiny), *options, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout.strip().splitlines()[-1])
+    assert document["n"] == 2
+    assert {"score", "interval"} <= set(document)
+
+
+def test_data_show_prints_a_row_and_names_a_bad_one(tiny: Path, tmp_path: Path) -> None:
+    good = {"id": "a", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "rain"}]}
+    path = tmp_path / "demos.jsonl"
+    path.write_text(json.dumps(good) + "\n")
+    done = accordant("data", "show", str(path), "--checkpoint", str(tiny), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rain" in done.stdout
+    assert "<|im_end|>" in done.stdout
+    path.write_text(json.dumps(good) + "\n" + json.dumps({"id": "b", "messages": []}) + "\n")
+    done = accordant("data", "show", str(path), "--checkpoint", str(tiny), home=tmp_path)
+    assert done.returncode == 1
+    assert "demos.jsonl, row 2" in done.stderr
