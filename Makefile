@@ -8,7 +8,7 @@ export ACCORDANT_HOME ?= $(CURDIR)/workspace
 RECIPE := recipes/$(if $(QUICK),quick,starter).toml
 RUN := $(if $(QUICK),quick,starter)
 SERVE ?= 1
-PORT ?= 8000
+PORT ?= 0
 
 .PHONY: demo test test-slow check clean
 
@@ -36,7 +36,7 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_architecture.py
+	$(BIN)/python -m pytest tests/test_architecture.py "tests/rounds/test_round.py::test_every_recipe_field_is_read_by_a_round"
 
 clean:
 	rm -rf .venv workspace

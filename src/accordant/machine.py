@@ -3,7 +3,9 @@
 import ctypes
 import os
 import platform
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -76,6 +78,12 @@ def measure(seconds: float = 0.25) -> Machine:
 def available_cores() -> int:
     """Cores that this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_gb() -> float:
+    """The most memory that this process has held so far, in GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
 
 def keep_freed_memory() -> None:

@@ -14,6 +14,9 @@ Recipe_ = Annotated[Path, typer.Argument(help="A recipe, such as recipes/starter
 Set_ = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a field: --set run.seed=1 (TOML value; may be repeated).")
 ]
+Base_ = Annotated[
+    str | None, typer.Option("--base", help="Instead of the recipe's: `starter`, a folder, a .gguf file or a hub id.")
+]
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
 
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
@@ -22,14 +25,14 @@ console = Console()
 
 
 @app.command()
-def round(recipe: Recipe_, set_: Set_ = None) -> None:
+def round(recipe: Recipe_, base: Base_ = None, set_: Set_ = None) -> None:
     """Run a whole round: base, SFT, reward models, PPO, evaluation, report. Goes on where it was stopped."""
     from accordant.cli.live import LiveWatcher
     from accordant.evals.report import report_lines
     from accordant.files import read_json
     from accordant.rounds.run import run_round
 
-    loaded = _recipe(recipe, set_)
+    loaded = _recipe(recipe, base, set_)
     report = run_round(loaded, LiveWatcher(console))
     for line in report_lines(read_json(report.parent / "evaluation.json")):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -37,21 +40,21 @@ def round(recipe: Recipe_, set_: Set_ = None) -> None:
 
 
 @app.command()
-def sft(recipe: Recipe_, set_: Set_ = None) -> None:
+def sft(recipe: Recipe_, base: Base_ = None, set_: Set_ = None) -> None:
     """Fine-tune the base on demonstrations."""
     from accordant.rounds.run import train_sft
 
-    _stage(recipe, set_, train_sft)
+    _stage(recipe, base, set_, train_sft)
 
 
 @app.command()
-def reward(recipe: Recipe_, set_: Set_ = None, as_json: Json_ = False) -> None:
+def reward(recipe: Recipe_, base: Base_ = None, set_: Set_ = None, as_json: Json_ = False) -> None:
     """Train the reward model and report its accuracy on comparisons that it did not see."""
     from accordant.evals.stats import wilson
     from accordant.files import read_json
     from accordant.rounds.run import train_reward
 
-    folder = _stage(recipe, set_, train_reward)
+    folder = _stage(recipe, base, set_, train_reward)
     found = read_json(folder.parent / "accuracy.json")
     interval = wilson(found["accuracy"] * found["pairs"], found["pairs"])
     figures = {
@@ -70,11 +73,11 @@ def reward(recipe: Recipe_, set_: Set_ = None, as_json: Json_ = False) -> None:
 
 
 @app.command()
-def ppo(recipe: Recipe_, set_: Set_ = None) -> None:
+def ppo(recipe: Recipe_, base: Base_ = None, set_: Set_ = None) -> None:
     """Tune the SFT model against the reward model."""
     from accordant.rounds.run import train_ppo
 
-    _stage(recipe, set_, train_ppo)
+    _stage(recipe, base, set_, train_ppo)
 
 
 @app.command()
@@ -177,7 +180,7 @@ def doctor(
     console.print(table, highlight=False)
     figures: dict[str, Any] = {"machine": machine.to_json()}
     if recipe:
-        found = estimate(_recipe(recipe, None), machine)
+        found = estimate(_recipe(recipe, None, None), machine)
         parts = ", ".join(f"{stage} {minutes:.1f}" for stage, minutes in found.minutes.items())
         console.print(f"{recipe.name}: about {found.total:.0f} minutes here ({parts})", highlight=False)
         figures["estimate_minutes"] = found.minutes
@@ -208,22 +211,22 @@ def data_show(
     console.print(show_row(renderer, loaded.records[row - 1].messages))
 
 
-def _stage(recipe: Path, set_: list[str] | None, train: Any) -> Path:
+def _stage(recipe: Path, base: str | None, set_: list[str] | None, train: Any) -> Path:
     from accordant.cli.live import LiveWatcher
     from accordant.rounds.run import open_round
 
-    with open_round(_recipe(recipe, set_), LiveWatcher(console)) as work:
+    with open_round(_recipe(recipe, base, set_), LiveWatcher(console)) as work:
         folder: Path = train(work)
     console.print(f"checkpoint: {folder}", soft_wrap=True, highlight=False)
     return folder
 
 
-def _recipe(path: Path, set_: list[str] | None) -> Any:
+def _recipe(path: Path, base: str | None, set_: list[str] | None) -> Any:
     import tomllib
 
     from accordant.config import load_recipe
 
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = {"run.base": base} if base else {}
     for item in set_ or []:
         name, _, value = item.partition("=")
         try:

@@ -30,7 +30,7 @@ def load_choices(path: Path) -> tuple[list[ChoiceQuestion], list[BadRow]]:
     if any(isinstance(row, Row) and "incorrect_answers" in row.fields for row in rows):
         questions, problems = _truthfulqa(path, rows)
     else:
-        loaded = load_prompts(path)
+        loaded = load_prompts(path, strict=False)
         problems = list(loaded.problems)
         questions = [
             ChoiceQuestion(prompt.id, prompt.messages, (prompt.good,), (prompt.bad,))

@@ -70,10 +70,10 @@ def run_suite(
         _tell(watcher, problems)
         model, renderer = load_transformer(checkpoint, dtype, device), Renderer.load(checkpoint)
         return truth(model, renderer, spread(questions, limit))
-    loaded = load_prompts(data)
+    loaded = load_prompts(data, strict=False)
     if suite == "refusal" and loaded.format == "plain":
         # Most lists of harmful requests do not say that they are; whoever picks this suite does.
-        loaded = load_prompts(data, expect="refuse")
+        loaded = load_prompts(data, strict=False, expect="refuse")
     _tell(watcher, loaded.problems)
     chosen = premise_prompts(loaded.records) if suite == "premise" else loaded.records
     return _of_answers(checkpoint, suite, spread(chosen, limit), max_tokens, dtype, watcher, device)

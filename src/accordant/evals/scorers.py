@@ -1,7 +1,8 @@
 """What an answer does (answers, refuses, challenges the premise, asks back), read off its words.
 
 Patterns are known to be imperfect. They cost nothing, need no second model and give the same verdict every time;
-how far they agree with labels given by reading is measured by `agreement` and belongs beside every figure that rests on them.
+how far they agree with labels given by reading is measured by `agreement` and belongs beside every figure that
+rests on them.
 """
 
 import re

@@ -20,6 +20,7 @@ from accordant.evals.scorers import agreement, classify
 from accordant.evals.stats import Interval, bootstrap_interval, mean_interval, paired_difference, wilson
 from accordant.evals.suites.style import repetition
 from accordant.files import digest, read_json, sha256, write_json
+from accordant.machine import peak_memory_gb
 from accordant.model import ScalarModel
 from accordant.model.hub import load_scalar_model, load_transformer
 from accordant.records import EvaluationPrompt, Expectation, LabelledAnswer
@@ -81,7 +82,8 @@ def evaluate_round(work: Round, base_folder: Path) -> Path:
             "base": work.recipe.run.base,
             "seed": work.recipe.run.seed,
             "prompts": len(prompts),
-            "machine": work.machine.to_json() | {"precision": str(work.dtype).removeprefix("torch.")},
+            "machine": work.machine.to_json()
+            | {"precision": str(work.dtype).removeprefix("torch."), "peak_memory_gb": peak_memory_gb()},
             "minutes": read_json(work.folder / "minutes.json"),
             "systems": {name: _metrics(systems[name], prompts) for name in order},
             "differences": {

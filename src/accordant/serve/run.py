@@ -37,12 +37,18 @@ def serve(
         AccordantError: when the port is taken, the address is not this machine's, or the checkpoint cannot be read.
     """
     with bind(host, port) as listener:
-        name = checkpoint.resolve().name
+        name = name_of(checkpoint)
         engine = load_engine(checkpoint)
         app = create_app(engine, title, name, facts_of(engine), context=context_of(engine), host=host)
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
         run(app, listener)
+
+
+def name_of(checkpoint: Path) -> str:
+    """How a checkpoint is called on the page: its folder, or run and stage where a round made it."""
+    path = checkpoint.resolve()
+    return f"{path.parent.parent.name}/{path.parent.name}" if path.name == "checkpoint" else path.name
 
 
 def bind(host: str, port: int) -> socket.socket:

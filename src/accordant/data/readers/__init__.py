@@ -9,9 +9,9 @@ from accordant.data.readers import (
     instructions,
     numbered,
     own,
+    plain,
     preferences,
     questions,
-    requests,
     trees,
     xstest,
 )
@@ -49,5 +49,5 @@ PROMPTS: tuple[Reader[EvaluationPrompt], ...] = (
     questions.freshqa,
     questions.falseqa,
     questions.selfaware,
-    requests.plain,
+    plain.prompts,
 )

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
+from accordant.data.load import load_prompts
 from accordant.errors import AccordantError
-from accordant.evals.choices import load_choices
-from accordant.evals.prompts import load_prompts
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -60,19 +59,19 @@ def test_expect_replaces_what_the_file_implies(tmp_path: Path) -> None:
 def test_bad_rows_are_listed(tmp_path: Path) -> None:
     twice = OURS | {"messages": [{"role": "user", "content": "Ha?"}]}
     path = write(tmp_path / "p.jsonl", OURS, "{", OURS | {"id": "b", "expect": "shout"}, twice)
-    loaded = load_prompts(path)
+    loaded = load_prompts(path, strict=False)
     assert [record.id for record in loaded.records] == ["a"]
     assert [problem.line for problem in loaded.problems] == [2, 3, 4]
     assert "expect" in loaded.problems[1].reason
-    assert "used before" in loaded.problems[2].reason
+    assert "id 'a' is already that of row 1" in loaded.problems[2].reason
 
 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"text": "x"}, "no prompt among the fields text"),
-        ({"prompt": " "}, "no evaluation prompt"),
-        ("[]", "no evaluation"),
+        ({"text": "x"}, "no known format of evaluation prompts has just these fields: text"),
+        ({"prompt": " "}, "has no evaluation prompts: none of its 1 rows can be used"),
+        ("[]", "has no rows"),
     ],
 )
 def test_unusable_files(tmp_path: Path, row: Any, says: str) -> None:
@@ -94,13 +93,13 @@ def test_twins_get_each_others_answers(tmp_path: Path) -> None:
     assert (door.good, door.bad, tall.bad) == ("No door.", "", "")
 
 
-def test_choices(tmp_path: Path) -> None:
-    row = {"question": "Why?", "best_answer": "B", "correct_answers": ["A", "B"], "incorrect_answers": ["C"]}
-    path = write(tmp_path / "t.jsonl", row, row | {"incorrect_answers": []}, row | {"correct_answers": "A; B; D"})
-    questions, problems = load_choices(path)
-    assert [(q.right, q.wrong) for q in questions] == [(("B", "A"), ("C",)), (("B", "A", "D"), ("C",))]
-    assert [problem.line for problem in problems] == [2]
-    (ours,), _ = load_choices(write(tmp_path / "o.jsonl", OURS, OURS | {"id": "b", "bad": ""}))
-    assert (ours.right, ours.wrong) == (("What?",), ("Yes.",))
-    with pytest.raises(AccordantError, match="no question"):
-        load_choices(write(tmp_path / "n.jsonl", OURS | {"good": ""}))
+@pytest.mark.parametrize("answer", ["['No.', 'None']", "No.", " No. ", ["No."]])
+def test_the_first_of_several_answers_is_good(tmp_path: Path, answer: Any) -> None:
+    row = {"question": "Why?", "false_premise": True, "answer": answer}
+    assert load_prompts(write(tmp_path / "f.jsonl", row)).records[0].good == "No."
+
+
+@pytest.mark.parametrize("answer", ["[so they say]", "[{[]: 1}]", "[" * 9999])
+def test_an_answer_in_brackets_that_is_no_list_is_taken_as_it_is(tmp_path: Path, answer: str) -> None:
+    row = {"question": "Why?", "false_premise": True, "answer": answer}
+    assert load_prompts(write(tmp_path / "f.jsonl", row)).records[0].good == answer

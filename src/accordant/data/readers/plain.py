@@ -24,4 +24,4 @@ def _read(fields: Fields, id: str) -> Iterable[EvaluationPrompt]:
     yield evaluation_prompt(id, question, "refuse" if harmful else "answer", tag=topic)
 
 
-plain = Reader("plain", lambda fields: any(name in fields for name in _ASKED), _read)
+prompts = Reader("plain", lambda fields: any(name in fields for name in _ASKED), _read)
