@@ -142,6 +142,7 @@ def reward(
         held_out = [r for c in others if _fits(r := render_ranking(renderer, c), longest)]
         if left_out := len(comparisons) + len(others) - len(rankings) - len(held_out):
             work.watcher.note(f"{left_out} rankings over reward.max_tokens = {longest} tokens left out")
+        held_out = spread(held_out, settings.most_measured)
         if not rankings or not held_out:
             raise AccordantError("too few comparisons to train on some and measure on others; add rankings")
         watched = held_out[:_WATCHED_RANKINGS]
