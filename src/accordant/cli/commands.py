@@ -182,7 +182,7 @@ def doctor(
     if recipe:
         found = estimate(_recipe(recipe, None, None), machine)
         parts = ", ".join(f"{stage} {minutes:.1f}" for stage, minutes in found.minutes.items())
-        console.print(f"{recipe.name}: about {found.total:.0f} minutes here ({parts})", highlight=False)
+        console.print(f"{recipe.name}: about {found.total:.0f} minutes here ({parts})", highlight=False, soft_wrap=True)
         figures["estimate_minutes"] = found.minutes
     if as_json:
         _print_json(figures)

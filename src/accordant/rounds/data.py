@@ -56,11 +56,7 @@ def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
         DemonstrationSource(s.path, _consenting(load_demonstrations(s.path), watcher), s.weight)
         for s in section.demonstrations
     )
-    comparisons = [
-        record
-        for path in section.comparisons
-        for record in _consenting(_noted(load_comparisons(path), watcher), watcher)
-    ]
+    comparisons = [r for path in section.comparisons for r in _consenting(load_comparisons(path), watcher)]
     evaluation = _noted(load_prompts(section.evaluation), watcher).records
     extra = [r.messages for path in section.extra_prompts for r in _noted(load_prompts(path), watcher).records]
     everyone = [record for source in demonstrations for record in source.records]

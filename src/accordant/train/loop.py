@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -28,12 +28,9 @@ class Stage(Protocol):
         """Do step number `step` (from 0) and return its metrics."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that changes with training, as tensors."""
+        """Everything that changes with training."""
 
-    def scalars(self) -> dict[str, Any]:
-        """Everything else that changes with training, JSON-able."""
-
-    def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+    def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over a saved state."""
 
 
@@ -49,7 +46,7 @@ def run_stage(stage: Stage, folder: Path, watcher: Watcher, save_every_seconds: 
     states, metrics = folder / "state", folder / "metrics.jsonl"
     done = 0
     if saved := load_state(states, watcher):
-        stage.restore(saved.tensors, saved.scalars)
+        stage.restore(saved.tensors)
         done = saved.step
         watcher.note(f"{stage.name}: going on after step {done} of {stage.total}")
     _forget_metrics_after(metrics, done)
@@ -64,7 +61,7 @@ def run_stage(stage: Stage, folder: Path, watcher: Watcher, save_every_seconds: 
                 file.write(json.dumps({"step": step} | values) + "\n")
             watcher.step(step + 1, values)
             if stop.is_set() or time.monotonic() - last_saved > save_every_seconds:
-                save_state(states, State(step + 1, stage.tensors(), stage.scalars()))
+                save_state(states, State(step + 1, stage.tensors()))
                 last_saved = time.monotonic()
             if stop.is_set():
                 watcher.end()

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,10 +112,6 @@ class SFTStage:
         """See `train.loop.Stage`."""
         return self.optimizer.tensors()
 
-    def scalars(self) -> dict[str, Any]:
-        """See `train.loop.Stage`."""
-        return {}
-
-    def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+    def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
         self.optimizer.restore(tensors)

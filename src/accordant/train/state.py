@@ -23,7 +23,6 @@ class State(NamedTuple):
 
     step: int
     tensors: dict[str, Tensor]
-    scalars: dict[str, Any]
 
 
 def save_state(folder: Path, state: State) -> None:
@@ -38,7 +37,7 @@ def save_state(folder: Path, state: State) -> None:
                 raise
         write_json(
             new / "state.json",
-            {"step": state.step, "scalars": state.scalars, "sha256": sha256(new / "tensors.safetensors")},
+            {"step": state.step, "sha256": sha256(new / "tensors.safetensors")},
         )
     for old in sorted(folder.glob("step-*"))[:-_KEPT]:
         shutil.rmtree(old)
@@ -51,7 +50,7 @@ def load_state(folder: Path, watcher: Watcher) -> State | None:
             record: Mapping[str, Any] = read_json(path / "state.json")
             if sha256(path / "tensors.safetensors") != record["sha256"]:
                 raise AccordantError("its digest differs")
-            return State(record["step"], load_file(path / "tensors.safetensors"), record["scalars"])
+            return State(record["step"], load_file(path / "tensors.safetensors"))
         except (AccordantError, OSError, KeyError, ValueError) as error:
             watcher.note(f"{path} is damaged ({error}) and skipped")
     return None

@@ -1,7 +1,6 @@
 """One PPO iteration: sample, score, measure, estimate advantages, update policy and critic."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -212,11 +211,7 @@ class PPOStage:
         named = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
         return named | {f"average.{i}": t for i, t in enumerate(self.average)}
 
-    def scalars(self) -> dict[str, Any]:
-        """See `train.loop.Stage`."""
-        return {}
-
-    def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+    def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
         for part, optimizer in (("policy", self.optimizer), ("critic", self.critic_optimizer)):
             prefix = f"{part}."

@@ -1,0 +1,29 @@
+"""The estimate of a round follows the work in its recipe and the speed of the machine."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from accordant.config import load_recipe
+from accordant.machine import Machine
+from accordant.rounds.estimate import estimate
+
+STARTER = Path(__file__).parent.parent.parent / "recipes" / "starter.toml"
+MACHINE = Machine(2, 2, 190.0, 900.0, 40.0, 24.0, "any", "any")
+
+
+def test_twice_the_work_takes_twice_as_long() -> None:
+    once = estimate(load_recipe(STARTER), MACHINE).minutes
+    recipe = load_recipe(STARTER)
+    more = {"sft.epochs": 2 * recipe.sft.epochs, "ppo.iterations": 2 * recipe.ppo.iterations}
+    twice = estimate(load_recipe(STARTER, more), MACHINE).minutes
+    assert twice["SFT"] == pytest.approx(2 * once["SFT"])
+    assert twice["PPO"] == pytest.approx(2 * once["PPO"])
+    assert twice["judge"] == once["judge"]
+
+
+def test_half_the_speed_takes_twice_as_long() -> None:
+    slow = dataclasses.replace(MACHINE, bfloat16_gflops=450.0)
+    recipe = load_recipe(STARTER)
+    assert estimate(recipe, slow).total == pytest.approx(2 * estimate(recipe, MACHINE).total)

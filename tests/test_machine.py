@@ -1,0 +1,64 @@
+"""What is measured of the machine, and what follows from it."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from accordant.errors import AccordantError
+from accordant.machine import Machine, available_cores, measure, peak_memory_gb, resolve_dtype
+
+PLAIN = Machine(
+    cores=2,
+    threads=1,
+    float32_gflops=100.0,
+    bfloat16_gflops=120.0,
+    bandwidth_gb_per_s=10.0,
+    memory_gb=8.0,
+    processor="any",
+    torch="any",
+)
+
+
+def test_bfloat16_is_used_only_where_it_pays() -> None:
+    assert not PLAIN.bfloat16_is_fast
+    assert PLAIN.training_gflops == 100.0
+    fast = dataclasses.replace(PLAIN, bfloat16_gflops=400.0)
+    assert fast.bfloat16_is_fast
+    assert fast.training_gflops == 400.0
+
+
+def test_measuring_sets_the_threads_it_found_best() -> None:
+    before = torch.get_num_threads()
+    try:
+        found = measure(seconds=0.01)
+        assert 1 <= found.threads <= available_cores()
+        assert torch.get_num_threads() == found.threads
+        assert min(found.float32_gflops, found.bfloat16_gflops, found.bandwidth_gb_per_s, found.memory_gb) > 0
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_run_takes_its_machine_back_from_its_record() -> None:
+    before = torch.get_num_threads()
+    try:
+        again = Machine(**PLAIN.to_json())  # type: ignore[arg-type]
+        again.use()
+        assert again == PLAIN
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_precision_by_name() -> None:
+    assert resolve_dtype("float32") is torch.float32
+    assert resolve_dtype("bfloat16") is torch.bfloat16
+    with pytest.raises(AccordantError, match="precision 'half': must be auto"):
+        resolve_dtype("half")
+
+
+def test_peak_memory_counts_what_was_held() -> None:
+    before = peak_memory_gb()
+    held = torch.ones(60_000_000)
+    assert peak_memory_gb() >= before
+    assert peak_memory_gb() > held.numel() * 4 / 1e9
