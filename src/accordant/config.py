@@ -53,7 +53,7 @@ class DataSection(Section):
     )
     evaluation: Path = Field(description="Held-out prompts; none may occur in the training parts.")
     labelled_answers: Path | None = Field(None, description="Answers labelled by reading, to check the scorers on.")
-    extra_prompts: tuple[Path, ...] = Field((), description="More prompts for PPO, as demonstrations or comparisons.")
+    extra_prompts: tuple[Path, ...] = Field((), description="More prompts for PPO, in a format of evaluation prompts.")
 
 
 class SFTSection(Section):
@@ -88,9 +88,10 @@ class PPOSection(Section):
     minibatches: Count = Field(4, description="Optimiser steps per pass over an iteration's answers.")
     epochs: Count = Field(1, description="Passes over an iteration's answers.")
     learning_rate: Positive = Field(3e-6, description="Of the policy; constant after warm-up.")
-    critic_learning_rate: Positive = Field(1e-5, description="Of the critic; constant after warm-up.")
-    warmup_iterations: int = Field(1, ge=0, description="Iterations in which both learning rates rise.")
+    critic_learning_rate: Positive = Field(1e-5, description="Of the critic; constant.")
+    warmup_iterations: int = Field(1, ge=0, description="Iterations in which the policy's learning rate rises.")
     critic_warmup_iterations: int = Field(1, ge=0, description="First iterations in which only the critic learns.")
+    critic_warmup_epochs: Count = Field(4, description="Passes over the answers of each of those iterations.")
     kl_coefficient_per_token: float = Field(
         0.02, ge=0, description="Weight of log(policy / reference), nats, subtracted from each token's reward."
     )

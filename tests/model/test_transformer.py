@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from accordant.model import ModelConfig, PackedAttention, ScalarModel, Transformer
-from accordant.model.attention import short_causal_attention
+from accordant.model import BranchedAttention, ModelConfig, PackedAttention, ScalarModel, Transformer
+from accordant.model.attention import short_attention
 from accordant.model.config import RopeScaling
 from accordant.model.hub import load_transformer, save_scalar_model, save_transformer
 from accordant.testing import tiny_config, tiny_model
@@ -193,7 +193,7 @@ def test_both_ways_to_attend_are_one(heads: int, kv_heads: int) -> None:
         [part.clone().requires_grad_() for part in parts]
         for parts in [[torch.randn(shape, generator=generator) for shape in shapes]] * 2
     )
-    ours = short_causal_attention(*one)
+    ours = short_attention(*one, torch.ones(1, 20, 20, dtype=torch.bool).triu(1))
     expected = scaled_dot_product_attention(*other, is_causal=True, enable_gqa=True)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
     weights = torch.randn(ours.shape, generator=generator)
@@ -201,6 +201,30 @@ def test_both_ways_to_attend_are_one(heads: int, kv_heads: int) -> None:
     (expected * weights).sum().backward()
     for mine, wanted in zip(one, other, strict=True):
         torch.testing.assert_close(mine.grad, wanted.grad, atol=1e-5, rtol=1e-5)
+
+
+STEM, BRANCHES = [3, 1, 4, 1, 5], [[9, 2], [6], [5, 3, 5, 8], [9, 7]]
+
+
+@pytest.mark.parametrize("stem", [[], STEM, LONG[:290]], ids=["none", "short", "past the kernel's border"])
+def test_branches_are_the_sequences_they_stand_for(stem: list[int]) -> None:
+    def gradient(logits: list[Tensor]) -> tuple[Tensor, Tensor]:
+        ends = torch.stack([part[-1] for part in logits])
+        torch.log_softmax(ends, -1)[:, 5].sum().backward()
+        return ends, torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+    model = tiny_model()
+    alone = [torch.tensor(stem + branch) for branch in BRANCHES]
+    wanted = gradient([model(ids, PackedAttention([len(ids)])) for ids in alone])
+    model.zero_grad()
+    other = [[7, 7, 2], [2]]
+    lengths = [[len(branch) for branch in group] for group in (BRANCHES, other)]
+    attention = BranchedAttention([len(stem), 0], lengths)
+    flat = torch.tensor([*stem, *(token for group in (BRANCHES, other) for branch in group for token in branch)])
+    pieces = list(model(flat, attention)[len(stem) :].split([*lengths[0], *lengths[1]]))
+    found = gradient(pieces[: len(BRANCHES)])
+    torch.testing.assert_close(found[0], wanted[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], wanted[1], atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_of_packed_sequences_are_those_of_each() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from accordant.config import PPOSection, RewardSection, SFTSection
-from accordant.data.packing import Example, micro_batches, pack
+from accordant.data.packing import micro_batches, pack
 from accordant.engine import Engine, Sampling
 from accordant.errors import AccordantError, Stopped
 from accordant.model import ScalarModel
@@ -15,11 +16,13 @@ from accordant.model.hub import load_scalar_model, new_scalar_model, save_scalar
 from accordant.progress import SILENT, Watcher
 from accordant.records import Candidate, Comparison, Message
 from accordant.testing.tiny import save_tiny_checkpoint, tiny_model, tiny_renderer
+from accordant.text import Example
 from accordant.train.log_probs import LinearLogProbs, score_tokens
 from accordant.train.loop import Stage, read_metrics, run_stage
 from accordant.train.ppo import PPOStage, function_reward
 from accordant.train.reward import RewardStage, normalise, pair_accuracy, render_ranking, score_sequences
 from accordant.train.sft import SFTStage, Weighted, add_gradient, epoch_order
+from accordant.train.state import State, load_state, save_state
 
 ANSWERS = ["the river", "the sea, the sea", "rain", "slow water here", "a harbour in the hills", "cheese"]
 
@@ -30,11 +33,10 @@ def asked(text: str) -> tuple[Message, ...]:
 
 def examples() -> list[Example]:
     renderer = tiny_renderer()
-    found = []
-    for number, answer in enumerate(ANSWERS):
-        rendered = renderer.dialogue((*asked(f"where {number}?"), Message(role="assistant", content=answer)))
-        found.append(Example(rendered.ids, rendered.trained))
-    return found
+    return [
+        renderer.dialogue((*asked(f"where {number}?"), Message(role="assistant", content=answer)))
+        for number, answer in enumerate(ANSWERS)
+    ]
 
 
 def comparisons() -> list[Comparison]:
@@ -129,9 +131,9 @@ def test_a_damaged_state_is_skipped_with_a_note(tmp_path: Path) -> None:
         with pytest.raises(Stopped):
             run_stage(sft_stage(tmp_path), tmp_path / "run", StopAfter(steps))
     newest = sorted((tmp_path / "run" / "state").glob("step-*"))[-1]
-    raw = bytearray((newest / "tensors.safetensors").read_bytes())
+    raw = bytearray((newest / "tensors-00.safetensors").read_bytes())
     raw[-1] ^= 1
-    (newest / "tensors.safetensors").write_bytes(raw)
+    (newest / "tensors-00.safetensors").write_bytes(raw)
     notes: list[str] = []
 
     class Notes(Watcher):
@@ -141,6 +143,20 @@ def test_a_damaged_state_is_skipped_with_a_note(tmp_path: Path) -> None:
     run_stage(sft_stage(tmp_path), tmp_path / "run", Notes())
     assert any("damaged" in line and newest.name in line for line in notes)
     assert any("after step 2" in line for line in notes)
+
+
+def test_a_state_is_written_in_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accordant.train.state._LARGEST_FILE", 100)
+    tensors = {str(n): torch.randn(n) for n in (5, 10, 40, 3, 3)} | {"scalar": torch.tensor(2.0)}
+    save_state(tmp_path, State(7, tensors))
+    sizes = [sum(t.nbytes for t in load_file(path).values()) for path in sorted(tmp_path.glob("*/*.safetensors"))]
+    assert len(sizes) > 1
+    assert all(size <= 100 for size in sizes if size != 160)
+    found = load_state(tmp_path, SILENT)
+    assert found is not None
+    assert found.step == 7
+    assert set(found.tensors) == set(tensors)
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
 
 
 def test_sft_gradient_does_not_depend_on_batching() -> None:
@@ -235,11 +251,23 @@ def test_scores_do_not_depend_on_company(tmp_path: Path) -> None:
     assert score_sequences(model, sequences, 10_000) == pytest.approx(alone, abs=1e-5)
 
 
+def test_the_critic_warms_up_alone(tmp_path: Path) -> None:
+    losses = []
+    for epochs in (1, 30):
+        stage = ppo_stage(tmp_path, critic_warmup_iterations=1, critic_warmup_epochs=epochs)
+        policy = [weight.detach().clone() for weight in stage.policy.parameters()]
+        stage.advance(0, SILENT)
+        assert all(torch.equal(a, b) for a, b in zip(policy, stage.policy.parameters(), strict=True))
+        before = [weight.detach().clone() for weight in stage.policy.parameters()]
+        losses.append(stage.advance(1, SILENT)["value_loss"])
+        assert any(not torch.equal(a, b) for a, b in zip(before, stage.policy.parameters(), strict=True))
+    assert losses[1] < losses[0] / 2
+
+
 def test_ppo_raises_what_is_rewarded(tmp_path: Path) -> None:
     """A model that says six things equally often comes to say the rewarded one."""
     renderer, prompts = tiny_renderer(), [asked(f"where {i}?") for i in range(5)]
-    rendered = [renderer.dialogue((*p, Message(role="assistant", content=a))) for p in prompts for a in ANSWERS]
-    said = [Example(r.ids, r.trained) for r in rendered]
+    said = [renderer.dialogue((*p, Message(role="assistant", content=a))) for p in prompts for a in ANSWERS]
     taught = tiny_model()
     teaching = SFTSection(epochs=25, learning_rate=1e-2, batch_examples=30)
     (tmp_path / "sft").mkdir()
@@ -301,9 +329,7 @@ def test_engine_log_probs_equal_training_log_probs() -> None:
     model, renderer = tiny_model(), tiny_renderer()
     prompts = [renderer.prompt(asked(f"where {i}?")) for i in range(4)]
     answers = [a[0] for a in Engine(model, renderer).generate(prompts, Sampling(temperature=0.7, max_tokens=12))]
-    batch = pack(
-        [Example(p + a.ids, [False] * len(p) + [True] * len(a.ids)) for p, a in zip(prompts, answers, strict=True)]
-    )
+    batch = pack([Example.of_answer(p, a.ids) for p, a in zip(prompts, answers, strict=True)])
     with torch.no_grad():
         scored = score_tokens(model, batch, temperature=0.7)
     assert scored.log_probs.tolist() == pytest.approx([x for a in answers for x in a.log_probs], abs=1e-5)

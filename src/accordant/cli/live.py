@@ -70,6 +70,8 @@ class LiveWatcher(Watcher):
             figures = "  ".join(f"{name} {value:.3g}" for name, value in self._metrics.items())
             tail = f", about {left} left" if left else ""
             self._console.print(f"  {self._stage} {done}/{self._total}{tail}: {figures}", soft_wrap=True)
+            for prompt, answer in self._samples[-1:]:
+                self._console.print(Text(f"    {_one_line(prompt, 100)} -> {_one_line(answer, 240)}"), soft_wrap=True)
 
     def sample(self, prompt: str, answer: str) -> None:
         """See `Watcher`."""

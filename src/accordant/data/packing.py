@@ -2,19 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from accordant.model import PackedAttention
-
-
-@dataclass(frozen=True)
-class Example:
-    """One sequence; `trained[i]` says whether token i is a target (predicted from the tokens before it)."""
-
-    ids: list[int]
-    trained: list[bool]
+from accordant.model import BranchedAttention, PackedAttention
+from accordant.text import Example
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,48 @@ def pack(examples: Sequence[Example], device: torch.device | str = "cpu") -> Pac
         target_counts=counts,
         last=torch.tensor(lengths, device=device).cumsum(0) - 1,
     )
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Sequences that begin alike: `stem`, then each of `rest`. The stem is computed once for all."""
+
+    stem: list[int]
+    rest: list[list[int]]
+
+    @classmethod
+    def of(cls, sequences: Sequence[list[int]]) -> "Branches":
+        """Split off the longest common beginning that leaves each of `sequences` a token."""
+        longest = min(map(len, sequences)) - 1
+        first = sequences[0]
+        shared = next((i for i in range(longest) if any(s[i] != first[i] for s in sequences)), longest)
+        return cls(first[:shared], [s[shared:] for s in sequences])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to compute."""
+        return len(self.stem) + sum(map(len, self.rest))
+
+
+class BranchedBatch(NamedTuple):
+    """Several `Branches` as one flat batch: ids (tokens,), and where each sequence ends, (sequences,)."""
+
+    ids: Tensor
+    attention: BranchedAttention
+    last: Tensor
+
+
+def pack_branches(groups: Sequence[Branches], device: torch.device | str = "cpu") -> BranchedBatch:
+    """Lay `groups` end to end; sequences keep their order."""
+    ids: list[int] = []
+    last: list[int] = []
+    for group in groups:
+        ids += group.stem
+        for rest in group.rest:
+            ids += rest
+            last.append(len(ids) - 1)
+    attention = BranchedAttention([len(g.stem) for g in groups], [[len(r) for r in g.rest] for g in groups], device)
+    return BranchedBatch(torch.tensor(ids, device=device), attention, torch.tensor(last, device=device))
 
 
 def micro_batches(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ from accordant.evals.likelihood import MICRO_BATCH_TOKENS
 from accordant.model import ScalarModel
 from accordant.progress import SILENT, Watcher
 from accordant.records import EvaluationPrompt
-from accordant.train.reward import score_sequences
+from accordant.train.reward import score_groups
 
 
 def greedy(max_tokens: int) -> Sampling:
@@ -37,12 +37,9 @@ def best_of(
     """
     answers = _sample(engine, prompts, sampling, samples, watcher)
     heads = [engine.renderer.prompt(prompt.messages) for prompt in prompts]
-    sequences = [head + answer.ids for head, group in zip(heads, answers, strict=True) for answer in group]
-    scores = score_sequences(reward_model, sequences, MICRO_BATCH_TOKENS)
-    return [
-        group[max(range(samples), key=scores[i * samples : (i + 1) * samples].__getitem__)]
-        for i, group in enumerate(answers)
-    ]
+    sequences = [[head + answer.ids for answer in group] for head, group in zip(heads, answers, strict=True)]
+    scores = score_groups(reward_model, sequences, MICRO_BATCH_TOKENS)
+    return [group[max(range(samples), key=own.__getitem__)] for group, own in zip(answers, scores, strict=True)]
 
 
 def _sample(

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-from accordant.data.packing import Example, micro_batches, pack
+from accordant.data.packing import micro_batches, pack
 from accordant.model import Transformer
 from accordant.records import EvaluationPrompt, Messages
-from accordant.text import Renderer
+from accordant.text import Example, Renderer
 from accordant.train.log_probs import score_tokens
 
 MICRO_BATCH_TOKENS = 2048
@@ -33,7 +33,7 @@ def answer_likelihoods(
     micro_batch_tokens: int = MICRO_BATCH_TOKENS,
 ) -> list[Likelihood]:
     """The likelihood of each answer after its messages; `micro_batch_tokens` bounds memory and changes no result."""
-    examples = [_example(renderer, messages, answer) for messages, answer in answers]
+    examples = [Example.of_answer(renderer.prompt(messages), renderer.answer(text)) for messages, text in answers]
     found: dict[int, Likelihood] = {}
     with torch.no_grad():
         for group in micro_batches([len(e.ids) for e in examples], micro_batch_tokens):
@@ -42,11 +42,6 @@ def answer_likelihoods(
             for index, part in zip(group, parts, strict=True):
                 found[index] = Likelihood(float(part.double().sum()), len(part))
     return [found[index] for index in range(len(examples))]
-
-
-def _example(renderer: Renderer, messages: Messages, answer: str) -> Example:
-    prompt, said = renderer.prompt(messages), renderer.answer(answer)
-    return Example(prompt + said, [False] * len(prompt) + [True] * len(said))
 
 
 def good_over_bad(model: Transformer, renderer: Renderer, prompts: Sequence[EvaluationPrompt]) -> dict[str, float]:

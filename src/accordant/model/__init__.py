@@ -3,9 +3,9 @@
 The same module trains and generates. Imports `text` and the base modules; knows nothing of training or serving.
 """
 
-from accordant.model.attention import Attention, PackedAttention
+from accordant.model.attention import Attention, BranchedAttention, PackedAttention
 from accordant.model.config import ModelConfig
 from accordant.model.heads import ScalarModel
 from accordant.model.transformer import Transformer
 
-__all__ = ["Attention", "ModelConfig", "PackedAttention", "ScalarModel", "Transformer"]
+__all__ = ["Attention", "BranchedAttention", "ModelConfig", "PackedAttention", "ScalarModel", "Transformer"]

@@ -5,6 +5,7 @@ where sequences exist. `engine.cache` brings the second form, with keys and valu
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -59,11 +60,22 @@ class PackedAttention:
         """See `Attention`."""
         spread = (self._spread(query), self._spread(key), self._spread(value))
         if query.device.type == "cpu" and self._widest <= _SHORT:
-            out = short_causal_attention(*spread)
+            out = short_attention(*spread, self._hidden)
         else:
-            out = F.scaled_dot_product_attention(*spread, is_causal=True, enable_gqa=query.shape[1] != key.shape[1])
+            out = self._kernel(*spread)
         flat = out.transpose(1, 2).reshape(self._rows * self._widest, *query.shape[1:])
         return flat if self._regular else flat[self._slots]
+
+    @cached_property
+    def _hidden(self) -> Tensor:
+        """What each token (second to last dimension) may not see (last one), (rows or 1, widest, widest)."""
+        device = self.positions.device
+        return torch.ones(1, self._widest, self._widest, dtype=torch.bool, device=device).triu(1)
+
+    def _kernel(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(
+            query, key, value, is_causal=True, enable_gqa=query.shape[1] != key.shape[1]
+        )
 
     def _spread(self, flat: Tensor) -> Tensor:
         """(tokens, heads, size) to (rows, heads, widest, size)."""
@@ -73,8 +85,45 @@ class PackedAttention:
         return flat.view(self._rows, self._widest, *flat.shape[1:]).transpose(1, 2)
 
 
-def short_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention by plain matrix products, with the softmax in float32.
+class BranchedAttention(PackedAttention):
+    """Causal attention over stems with several branches each: answers to one prompt, which is computed once.
+
+    A row is a stem and its branches end to end. A branch sees its stem and itself, and its positions go on from the
+    stem's, so each token gets what it would get in a sequence of stem and branch alone.
+
+    Args:
+        stems: tokens of each stem.
+        branches: tokens of each stem's branches, in their order.
+        device: where the tokens are.
+    """
+
+    def __init__(
+        self, stems: Sequence[int], branches: Sequence[Sequence[int]], device: torch.device | str = "cpu"
+    ) -> None:
+        super().__init__([stem + sum(own) for stem, own in zip(stems, branches, strict=True)], device)
+        members = torch.full((self._rows, self._widest), -1, device=device)
+        positions = []
+        for row, (stem, own) in enumerate(zip(stems, branches, strict=True)):
+            lengths = torch.tensor([stem, *own], device=device)
+            members[row, : self.lengths[row]] = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+            positions += [torch.arange(stem, device=device), *(torch.arange(n, device=device) + stem for n in own)]
+        self._members = members
+        self.positions = torch.cat(positions)
+
+    @cached_property
+    def _hidden(self) -> Tensor:
+        asking, asked = self._members[:, :, None], self._members[:, None, :]
+        return super()._hidden | ((asking != asked) & (asked != 0))
+
+    def _kernel(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        visible = ~self._hidden[:, None]
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, enable_gqa=query.shape[1] != key.shape[1]
+        )
+
+
+def short_attention(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+    """Attention by plain matrix products, with the softmax in float32.
 
     The query heads that share a key head are laid below each other, so that each product is one large one.
 
@@ -82,6 +131,7 @@ def short_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query: (rows, heads, tokens, size).
         key: (rows, kv_heads, tokens, size).
         value: like `key`.
+        hidden: what each token may not see, (rows or 1, tokens, tokens).
 
     Returns:
         (rows, heads, tokens, size).
@@ -90,6 +140,7 @@ def short_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     shared = key.shape[1]
     grouped = query.reshape(rows * shared, heads // shared * tokens, size)
     scores = torch.bmm(grouped, key.reshape(rows * shared, tokens, size).transpose(1, 2))
-    future = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1).repeat(heads // shared, 1)
-    weights = (scores.float() * size**-0.5).masked_fill(future, -torch.inf).softmax(-1).to(value.dtype)
+    scores = scores.view(rows, heads, tokens, tokens).float() * size**-0.5
+    weights = scores.masked_fill(hidden[:, None], -torch.inf).softmax(-1).to(value.dtype)
+    weights = weights.view(rows * shared, heads // shared * tokens, tokens)
     return torch.bmm(weights, value.reshape(rows * shared, tokens, size)).view(rows, heads, tokens, size)

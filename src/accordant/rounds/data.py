@@ -7,14 +7,13 @@ from typing import TypeVar
 
 from accordant.config import DataSection
 from accordant.data.load import Loaded, load_comparisons, load_demonstrations, load_prompts
-from accordant.data.packing import Example
 from accordant.data.readers.base import R
 from accordant.data.split import near_duplicates, split_by_prompt
 from accordant.errors import AccordantError, BadRow
 from accordant.files import sha256
 from accordant.progress import Watcher
 from accordant.records import Comparison, Demonstration, EvaluationPrompt, Messages
-from accordant.text import Renderer
+from accordant.text import Example, Renderer
 from accordant.train.sft import Weighted
 
 Consenting = TypeVar("Consenting", Demonstration, Comparison)
@@ -92,13 +91,13 @@ def _examples(
     examples, long = [], 0
     for number, record in enumerate(records, start=1):
         try:
-            rendered = renderer.dialogue(record.messages)
+            example = renderer.dialogue(record.messages)
         except AccordantError as error:
             raise BadRow(path, number, f"{record.id}: {error}") from None
-        if len(rendered.ids) > max_tokens:
+        if len(example.ids) > max_tokens:
             long += 1
         else:
-            examples.append(Example(rendered.ids, rendered.trained))
+            examples.append(example)
     if long:
         watcher.note(f"{path.name}: {long} dialogues over sft.max_tokens = {max_tokens} tokens left out")
     return examples

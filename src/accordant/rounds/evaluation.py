@@ -138,7 +138,7 @@ def _metrics(system: System, prompts: Sequence[EvaluationPrompt]) -> dict[str, M
         "clarified": _share(share(["ambiguous"], "clarify", True)),
         "words": _mean([float(len(text.split())) for text in texts]),
         "ended": _share([float(answer.ended) for answer in system.answers]),
-        "repetition": _mean([repetition(text.split()) for text in texts]),
+        "repetition": _mean_share([repetition(text.split()) for text in texts]),
         "empty": _share([float(not text.strip()) for text in texts]),
         "pairs_by_likelihood": _share([float(found) for found in system.likelier]),
     }
@@ -155,6 +155,11 @@ def _mean(values: Sequence[float]) -> Metric:
 
 def _share(values: Sequence[float]) -> Metric:
     return _metric(sum(values) / max(1, len(values)), wilson(sum(values), len(values)), len(values))
+
+
+def _mean_share(values: Sequence[float]) -> Metric:
+    """As `_mean`, with an interval that stays between 0 and 1."""
+    return _metric(sum(values) / len(values), bootstrap_interval([values]), len(values))
 
 
 def _balanced(left: Sequence[float], right: Sequence[float]) -> Metric:

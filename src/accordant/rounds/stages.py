@@ -151,6 +151,7 @@ def reward(
         demonstrations = [renderer.dialogue(d.messages).ids for d in work.data.all_demonstrations()]
         fitting = [ids for ids in demonstrations if len(ids) <= tokens]
         answers = [s for r in rankings for s in r.sequences]
+        work.watcher.note(f"measuring the {stage_name} model on {len(held_out):,} rankings that it has not seen")
         normalise(model, spread(fitting, _NORMALISED_ON), spread(answers, _NORMALISED_ON), tokens)
         accuracy, pairs, scores = pair_accuracy(model, held_out, tokens)
         write_json(

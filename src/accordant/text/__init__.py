@@ -4,8 +4,8 @@ Training, scoring, evaluating and serving all go through `Renderer`, so that the
 Imports `records` and the base modules only.
 """
 
-from accordant.text.renderer import Rendered, Renderer
+from accordant.text.renderer import Example, Renderer
 from accordant.text.template import CHATML, ChatTemplate
 from accordant.text.tokenizer import TextStream, Tokenizer
 
-__all__ = ["CHATML", "ChatTemplate", "Rendered", "Renderer", "TextStream", "Tokenizer"]
+__all__ = ["CHATML", "ChatTemplate", "Example", "Renderer", "TextStream", "Tokenizer"]

@@ -20,11 +20,16 @@ _FIND = re.compile("\ue000(\\d+)\ue001")
 
 
 @dataclass(frozen=True)
-class Rendered:
+class Example:
     """Token ids of a conversation and, for each, whether it is trained (said by the assistant, or its end)."""
 
     ids: list[int]
     trained: list[bool]
+
+    @classmethod
+    def of_answer(cls, prompt: list[int], answer: list[int]) -> "Example":
+        """An answer, trained, after a prompt that is not."""
+        return cls(prompt + answer, [False] * len(prompt) + [True] * len(answer))
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Renderer:
         """Ids of an answer after `prompt(...)`; with `ended` the end-of-turn token closes it."""
         return self.tokenizer.encode(text) + ([self.tokenizer.end_of_turn] if ended else [])
 
-    def dialogue(self, messages: Sequence[Message]) -> Rendered:
+    def dialogue(self, messages: Sequence[Message]) -> Example:
         """Ids of a whole conversation; each assistant turn and its end-of-turn token are marked as trained.
 
         What the template writes after the last end-of-turn token is left off: nothing is predicted from it.
@@ -72,7 +77,7 @@ class Renderer:
         if messages[-1].role != "assistant":
             return rendered
         last = len(rendered.ids) - rendered.trained[::-1].index(True)
-        return Rendered(rendered.ids[:last], rendered.trained[:last])
+        return Example(rendered.ids[:last], rendered.trained[:last])
 
     def _markup(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         stand_ins = [
@@ -83,7 +88,7 @@ class Renderer:
             stand_ins, add_generation_prompt, tokenizer.bos, tokenizer.text_of(tokenizer.end_of_turn)
         )
 
-    def _tokens(self, markup: str, messages: Sequence[Message]) -> Rendered:
+    def _tokens(self, markup: str, messages: Sequence[Message]) -> Example:
         """Tokenise markup and words apart; the first end-of-turn token after an assistant's words is trained."""
         ids: list[int] = []
         trained: list[bool] = []
@@ -106,4 +111,4 @@ class Renderer:
                 ids.append(token)
                 trained.append(ends)
                 awaiting_end = awaiting_end and not ends
-        return Rendered(ids, trained)
+        return Example(ids, trained)

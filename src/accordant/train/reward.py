@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from accordant.config import RewardSection
-from accordant.data.packing import Example, micro_batches, pack
+from accordant.data.packing import BranchedBatch, Branches, micro_batches, pack_branches
 from accordant.model import ScalarModel
 from accordant.progress import Watcher
 from accordant.records import Comparison, Messages
@@ -40,13 +40,21 @@ def render_ranking(renderer: Renderer, comparison: Comparison) -> Ranking:
 
 def score_sequences(model: ScalarModel, sequences: Sequence[list[int]], micro_batch_tokens: int) -> list[float]:
     """The normalised score of each sequence, read at its last token."""
-    scores = [0.0] * len(sequences)
+    return [score for (score,) in score_groups(model, [[s] for s in sequences], micro_batch_tokens)]
+
+
+def score_groups(
+    model: ScalarModel, groups: Sequence[Sequence[list[int]]], micro_batch_tokens: int
+) -> list[list[float]]:
+    """As `score_sequences`, for groups of sequences that begin alike: what they share is computed once."""
+    branches = [Branches.of(group) for group in groups]
+    scores: list[list[float]] = [[] for _ in groups]
     with torch.no_grad():
-        for group in micro_batches([len(s) for s in sequences], micro_batch_tokens):
-            batch = pack([_scored(sequences[i]) for i in group], model.device)
-            values = model(batch.ids, batch.attention)[batch.last].tolist()
-            for index, value in zip(group, values, strict=True):
-                scores[index] = value
+        for members in micro_batches([b.tokens for b in branches], micro_batch_tokens):
+            batch = pack_branches([branches[i] for i in members], model.device)
+            values = model(batch.ids, batch.attention)[batch.last].split([len(branches[i].rest) for i in members])
+            for index, own in zip(members, values, strict=True):
+                scores[index] = own.tolist()
     return scores
 
 
@@ -54,13 +62,9 @@ def pair_accuracy(
     model: ScalarModel, rankings: Sequence[Ranking], micro_batch_tokens: int
 ) -> tuple[float, int, list[list[float]]]:
     """(share of pairs in the right order, pairs that are not ties, scores of each ranking)."""
-    flat = score_sequences(model, [s for r in rankings for s in r.sequences], micro_batch_tokens)
-    scores: list[list[float]] = []
-    right, pairs, start = 0.0, 0, 0
-    for ranking in rankings:
-        own = flat[start : start + len(ranking.tiers)]
-        start += len(own)
-        scores.append(own)
+    scores = score_groups(model, [r.sequences for r in rankings], micro_batch_tokens)
+    right, pairs = 0.0, 0
+    for own, ranking in zip(scores, rankings, strict=True):
         hit, seen = count_ordered(own, ranking.tiers)
         right, pairs = right + hit, pairs + seen
     return right / max(1, pairs), pairs, scores
@@ -113,8 +117,12 @@ class RewardStage:
         chosen = order[place * settings.batch_rankings : (place + 1) * settings.batch_rankings]
         rankings = [self.rankings[i] for i in chosen]
         loss, right, pairs = 0.0, 0.0, 0
-        for group in micro_batches([sum(map(len, r.sequences)) for r in rankings], self.micro_batch_tokens):
-            part_loss, part_right, part_pairs = self._add_gradient([rankings[i] for i in group], len(rankings))
+        branches = [Branches.of(r.sequences) for r in rankings]
+        for group in micro_batches([b.tokens for b in branches], self.micro_batch_tokens):
+            batch = pack_branches([branches[i] for i in group], self.model.device)
+            part_loss, part_right, part_pairs = self._add_gradient(
+                batch, [rankings[i].tiers for i in group], len(rankings)
+            )
             loss, right, pairs = loss + part_loss, right + part_right, pairs + part_pairs
         rate = linear_schedule(step, self.total, self._warmup, settings.learning_rate)
         norm = self.optimizer.step(rate)
@@ -124,14 +132,15 @@ class RewardStage:
             metrics["held_out_accuracy"] = accuracy
         return metrics
 
-    def _add_gradient(self, rankings: Sequence[Ranking], in_step: int) -> tuple[float, float, int]:
+    def _add_gradient(
+        self, batch: BranchedBatch, tiers: Sequence[Sequence[int]], in_step: int
+    ) -> tuple[float, float, int]:
         """All answers of a ranking share one forward pass, as InstructGPT found necessary against overfitting."""
-        batch = pack([_scored(s) for r in rankings for s in r.sequences], self.model.device)
         scores = self.model.raw(batch.ids, batch.attention)[batch.last]
-        parts = torch.split(scores, [len(r.tiers) for r in rankings])
-        loss = torch.stack([ranking_loss(s, r.tiers) for s, r in zip(parts, rankings, strict=True)]).sum() / in_step
+        parts = torch.split(scores, list(map(len, tiers)))
+        loss = torch.stack([ranking_loss(s, t) for s, t in zip(parts, tiers, strict=True)]).sum() / in_step
         loss.backward()  # type: ignore[no-untyped-call]
-        counts = [count_ordered(s.tolist(), r.tiers) for s, r in zip(parts, rankings, strict=True)]
+        counts = [count_ordered(s.tolist(), t) for s, t in zip(parts, tiers, strict=True)]
         return loss.item(), sum(c[0] for c in counts), sum(c[1] for c in counts)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -141,7 +150,3 @@ class RewardStage:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
         self.optimizer.restore(tensors)
-
-
-def _scored(ids: list[int]) -> Example:
-    return Example(ids, [False] * len(ids))

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from accordant.config import SFTSection
-from accordant.data.packing import Example, PackedBatch, micro_batches, pack
+from accordant.data.packing import PackedBatch, micro_batches, pack
 from accordant.model import Transformer
 from accordant.progress import Watcher
+from accordant.text import Example
 from accordant.train.log_probs import score_tokens
 from accordant.train.optimizer import Optimizer, linear_schedule
 

@@ -16,6 +16,7 @@ from accordant.files import explain_os_errors, new_directory, read_json, sha256,
 from accordant.progress import Watcher
 
 _KEPT = 2
+_LARGEST_FILE = 512 * 2**20
 
 
 class State(NamedTuple):
@@ -29,18 +30,36 @@ def save_state(folder: Path, state: State) -> None:
     """Write `state` as a new folder under `folder` and drop all but the last two."""
     with new_directory(folder / f"step-{state.step:06d}") as new:
         with explain_os_errors(f"saving step {state.step}"):
-            try:
-                save_file({k: t.contiguous() for k, t in state.tensors.items()}, new / "tensors.safetensors")
-            except Exception as error:
-                if "No space left" in str(error):
-                    raise AccordantError(f"disk full while saving step {state.step}; earlier state is intact") from None
-                raise
-        write_json(
-            new / "state.json",
-            {"step": state.step, "sha256": sha256(new / "tensors.safetensors")},
-        )
+            digests = {}
+            for number, names in enumerate(_parts(state.tensors)):
+                file = new / f"tensors-{number:02d}.safetensors"
+                _save_part({name: state.tensors[name].contiguous() for name in names}, file, state.step)
+                digests[file.name] = sha256(file)
+        write_json(new / "state.json", {"step": state.step, "sha256": digests})
     for old in sorted(folder.glob("step-*"))[:-_KEPT]:
         shutil.rmtree(old)
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """Names in groups of bounded size: the writer of a file holds a copy of all its tensors in memory."""
+    parts: list[list[str]] = []
+    size = 0
+    for name, tensor in tensors.items():
+        if not parts or size + tensor.nbytes > _LARGEST_FILE:
+            parts.append([])
+            size = 0
+        parts[-1].append(name)
+        size += tensor.nbytes
+    return parts
+
+
+def _save_part(tensors: dict[str, Tensor], file: Path, step: int) -> None:
+    try:
+        save_file(tensors, file)
+    except Exception as error:
+        if "No space left" in str(error):
+            raise AccordantError(f"disk full while saving step {step}; earlier state is intact") from None
+        raise
 
 
 def load_state(folder: Path, watcher: Watcher) -> State | None:
@@ -48,9 +67,12 @@ def load_state(folder: Path, watcher: Watcher) -> State | None:
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             record: Mapping[str, Any] = read_json(path / "state.json")
-            if sha256(path / "tensors.safetensors") != record["sha256"]:
-                raise AccordantError("its digest differs")
-            return State(record["step"], load_file(path / "tensors.safetensors"))
-        except (AccordantError, OSError, KeyError, ValueError) as error:
+            tensors: dict[str, Tensor] = {}
+            for name, digest in record["sha256"].items():
+                if sha256(path / name) != digest:
+                    raise AccordantError(f"the digest of {name} differs")
+                tensors |= load_file(path / name)
+            return State(record["step"], tensors)
+        except (AccordantError, OSError, KeyError, ValueError, AttributeError) as error:
             watcher.note(f"{path} is damaged ({error}) and skipped")
     return None

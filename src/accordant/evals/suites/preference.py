@@ -10,24 +10,25 @@ from accordant.evals.stats import wilson
 from accordant.model import ScalarModel, Transformer
 from accordant.records import Comparison
 from accordant.text import Renderer
-from accordant.train.reward import render_answer, score_sequences
+from accordant.train.reward import render_ranking, score_groups
 
 
 def preference_of_reward_model(
     model: ScalarModel, renderer: Renderer, comparisons: Sequence[Comparison]
 ) -> SuiteResult:
     """Share of pairs, ties left out, of which the reward model scores the better answer higher; see `_result`."""
-    sequences = [render_answer(renderer, c.messages, a.content, a.ended) for c in comparisons for a in c.candidates]
-    return _result(comparisons, score_sequences(model, sequences, MICRO_BATCH_TOKENS), renderer)
+    groups = [render_ranking(renderer, comparison).sequences for comparison in comparisons]
+    return _result(comparisons, score_groups(model, groups, MICRO_BATCH_TOKENS), renderer)
 
 
 def preference_of_policy(model: Transformer, renderer: Renderer, comparisons: Sequence[Comparison]) -> SuiteResult:
     """The same for a language model, by mean log-prob per token."""
     answers = [(c.messages, a.content) for c in comparisons for a in c.candidates]
-    return _result(comparisons, [s.per_token for s in answer_likelihoods(model, renderer, answers)], renderer)
+    scores = iter(answer_likelihoods(model, renderer, answers))
+    return _result(comparisons, [[next(scores).per_token for _ in c.candidates] for c in comparisons], renderer)
 
 
-def _result(comparisons: Sequence[Comparison], scores: Sequence[float], renderer: Renderer) -> SuiteResult:
+def _result(comparisons: Sequence[Comparison], scores: Sequence[list[float]], renderer: Renderer) -> SuiteResult:
     """Accuracy over pairs, an equal score counting half.
 
     Its Wilson interval takes pairs as independent, which those of one ranking of more than two are not. length_bias
@@ -41,9 +42,7 @@ def _result(comparisons: Sequence[Comparison], scores: Sequence[float], renderer
     pairs = ties = 0
     gaps: list[tuple[float, float]] = []
     samples = []
-    remaining = iter(scores)
-    for comparison in comparisons:
-        own = [next(remaining) for _ in comparison.candidates]
+    for comparison, own in zip(comparisons, scores, strict=True):
         lengths = [len(renderer.answer(a.content, a.ended)) for a in comparison.candidates]
         for better, worse in _pairs(comparison):
             score_gap, length_gap = own[better] - own[worse], lengths[better] - lengths[worse]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from accordant.data.packing import Example, PackedBatch, micro_batches, pack
+from accordant.data.packing import PackedBatch, micro_batches, pack
 from accordant.engine import Generation
 from accordant.model import ScalarModel, Transformer
+from accordant.text import Example
 from accordant.train.log_probs import score_tokens
 
 
@@ -105,7 +106,4 @@ def build_rollout(
 def _slice(
     rows: list[int], prompts: Sequence[list[int]], answers: Sequence[Generation], device: torch.device | str
 ) -> Slice:
-    examples = [
-        Example(prompts[i] + answers[i].ids, [False] * len(prompts[i]) + [True] * len(answers[i].ids)) for i in rows
-    ]
-    return Slice(rows, pack(examples, device))
+    return Slice(rows, pack([Example.of_answer(prompts[i], answers[i].ids) for i in rows], device))

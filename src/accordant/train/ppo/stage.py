@@ -1,18 +1,20 @@
 """One PPO iteration: sample, score, measure, estimate advantages, update policy and critic."""
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from accordant.config import PPOSection
-from accordant.data.packing import Example, micro_batches, pack
+from accordant.data.packing import micro_batches, pack
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError
 from accordant.model import ScalarModel, Transformer
 from accordant.progress import Watcher
 from accordant.records import Messages
-from accordant.text import Renderer
+from accordant.text import Example, Renderer
 from accordant.train.log_probs import score_tokens
 from accordant.train.optimizer import Optimizer
 from accordant.train.ppo import objective
@@ -72,11 +74,17 @@ class PPOStage:
         old_values = rollout.values(self.critic)
         kl = objective.kl_k1(old_log_probs, reference)
         rewards = objective.token_rewards(rollout.scores, kl, rollout.mask, settings.kl_coefficient_per_token)
+        warming_up = step < settings.critic_warmup_iterations
+        # At first the critic learns what answers really got (lambda 1): its own first values of prefixes are noise.
+        gae_lambda = 1.0 if warming_up else settings.gae_lambda
         raw, returns = objective.generalised_advantages(
-            rewards, old_values, rollout.mask, settings.discount, settings.gae_lambda
+            rewards, old_values, rollout.mask, settings.discount, gae_lambda
         )
-        advantages = objective.whiten(raw, rollout.mask)
-        updates = self._update(step, rollout, old_log_probs, old_values, advantages, returns)
+        if warming_up:
+            updates = self._warm_critic(rollout, returns)
+        else:
+            advantages = objective.whiten(raw, rollout.mask)
+            updates = self._update(step, rollout, old_log_probs, old_values, advantages, returns)
         watcher.sample(drawn[0][-1].content, rollout.answers[0].text)
         mask = rollout.mask
         return updates | {
@@ -133,35 +141,46 @@ class PPOStage:
     ) -> dict[str, float]:
         """All epochs and minibatches; metrics are means over them."""
         settings = self.settings
-        share = min(1.0, (step + 1) / (settings.warmup_iterations + 1))
-        learn_policy = step >= settings.critic_warmup_iterations
+        updates_before = step - settings.critic_warmup_iterations
+        rate = settings.learning_rate * min(1.0, (updates_before + 1) / (settings.warmup_iterations + 1))
         sums: dict[str, float] = {}
-        for epoch in range(settings.epochs):
-            for number, minibatch in enumerate(rollout.minibatches):
-                tokens = sum(len(part.batch.targets) for part in minibatch)
-                metrics = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "approximate_kl"), 0.0)
-                for part in minibatch:
-                    returned, old = rollout.gather(part, returns), rollout.gather(part, old_values)
-                    metrics["value_loss"] += self._critic_gradient(part, old, returned, tokens)
-                    if learn_policy:
-                        gap = self._policy_gradient(
-                            part, rollout.gather(part, old_log_probs), rollout.gather(part, advantages), tokens, metrics
-                        )
-                        if epoch == number == 0:
-                            self._check_ratio(gap)
-                self.critic_optimizer.step(settings.critic_learning_rate * share)
-                if learn_policy:
-                    if settings.ptx_coefficient:
-                        metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
-                    metrics["gradient_norm"] = self.optimizer.step(settings.learning_rate * share)
-                    self._move_average()
-                for name, value in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
+        for epoch, (number, minibatch) in itertools.product(range(settings.epochs), enumerate(rollout.minibatches)):
+            tokens = sum(len(part.batch.targets) for part in minibatch)
+            metrics = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "approximate_kl"), 0.0)
+            for part in minibatch:
+                old, returned = rollout.gather(part, old_values), rollout.gather(part, returns)
+                metrics["value_loss"] += self._critic_gradient(part, old, returned, settings.value_clip, tokens)
+                gap = self._policy_gradient(
+                    part, rollout.gather(part, old_log_probs), rollout.gather(part, advantages), tokens, metrics
+                )
+                if epoch == number == 0:
+                    self._check_ratio(gap)
+            self.critic_optimizer.step(settings.critic_learning_rate)
+            if settings.ptx_coefficient:
+                metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
+            metrics["gradient_norm"] = self.optimizer.step(rate)
+            self._move_average()
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
         return sums
 
-    def _critic_gradient(self, part: Slice, old_values: Tensor, returns: Tensor, tokens: int) -> float:
+    def _warm_critic(self, rollout: Rollout, returns: Tensor) -> dict[str, float]:
+        """Fit the critic alone, over several passes, without a clip: no policy is misled by a jump yet."""
+        epochs = self.settings.critic_warmup_epochs
+        total = 0.0
+        for _, minibatch in itertools.product(range(epochs), rollout.minibatches):
+            tokens = sum(len(part.batch.targets) for part in minibatch)
+            for part in minibatch:
+                returned = rollout.gather(part, returns)
+                total += self._critic_gradient(part, returned, returned, math.inf, tokens)
+            self.critic_optimizer.step(self.settings.critic_learning_rate)
+        return {"value_loss": total / (epochs * self.settings.minibatches)}
+
+    def _critic_gradient(
+        self, part: Slice, old_values: Tensor, returns: Tensor, value_clip: float, tokens: int
+    ) -> float:
         values = token_values(self.critic, part.batch)
-        loss = objective.value_loss(values, old_values, returns, self.settings.value_clip) / tokens
+        loss = objective.value_loss(values, old_values, returns, value_clip) / tokens
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
