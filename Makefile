@@ -1,6 +1,6 @@
 # make demo        the main job: base -> SFT -> reward model -> PPO -> evaluation -> report -> chat
 # make demo QUICK=1   the same, smaller, in a few minutes; SERVE=0 ends after the report
-# make test        the fast tests;  make test-slow  the rest;  make check  lint, types
+# make test        the fast tests;  make test-slow  the rest;  make check  lint, types;  make mutants  break it on purpose
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ RUN := $(if $(QUICK),quick,starter)
 SERVE ?= 1
 PORT ?= 0
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check mutants clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,9 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py "tests/rounds/test_round.py::test_every_recipe_field_is_read_by_a_round"
+
+mutants: .venv/installed
+	$(BIN)/python tests/mutants/run.py
 
 clean:
 	rm -rf .venv workspace

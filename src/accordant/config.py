@@ -87,9 +87,12 @@ class PPOSection(Section):
     episodes: Count = Field(64, description="Answers sampled per iteration.")
     minibatches: Count = Field(4, description="Optimiser steps per pass over an iteration's answers.")
     epochs: Count = Field(1, description="Passes over an iteration's answers.")
-    learning_rate: Positive = Field(3e-6, description="Of the policy; constant after warm-up.")
-    critic_learning_rate: Positive = Field(1e-5, description="Of the critic; constant.")
-    warmup_iterations: int = Field(1, ge=0, description="Iterations in which the policy's learning rate rises.")
+    learning_rate: Positive = Field(3e-6, description="Of the policy, after its warm-up.")
+    critic_learning_rate: Positive = Field(1e-5, description="Of the critic.")
+    warmup_iterations: int = Field(2, ge=0, description="Updating iterations in which the policy's rate rises to that.")
+    last_rate_share: Share = Field(
+        1.0, description="Share of both learning rates that is left at the end of a straight line; 1 keeps them."
+    )
     critic_warmup_iterations: int = Field(1, ge=0, description="First iterations in which only the critic learns.")
     critic_warmup_epochs: Count = Field(4, description="Passes over the answers of each of those iterations.")
     kl_coefficient_per_token: float = Field(

@@ -1,6 +1,7 @@
 """What this machine can do: matmul rate, memory bandwidth, the best number of threads and number format."""
 
 import ctypes
+import gc
 import os
 import platform
 import resource
@@ -99,6 +100,13 @@ def keep_freed_memory() -> None:
         libc.mallopt(arenas, 1)
         libc.mallopt(mmap_threshold, 32 * 1024 * 1024)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give what `keep_freed_memory` has gathered back to the system, where one kind of work ends and another begins."""
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _repeat(work: Callable[[], object], seconds: float) -> float:

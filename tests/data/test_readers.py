@@ -321,7 +321,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(names, values, max_size=8))
 def test_no_row_makes_a_reader_crash(row: dict[str, Any]) -> None:
     readers: Iterable[Any] = (*DEMONSTRATIONS, *COMPARISONS, *PROMPTS)

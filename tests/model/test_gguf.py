@@ -248,7 +248,7 @@ def test_no_gguf_file_is_one_line(tmp_path: Path) -> None:
         convert_gguf(path, tmp_path / "out")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 400), value=st.integers(0, 255))
 def test_a_flipped_byte_of_the_header_is_one_line_or_nothing(tmp_path: Path, place: int, value: int) -> None:
     damaged = bytearray(whole_file())

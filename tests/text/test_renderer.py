@@ -132,6 +132,15 @@ def test_a_template_that_cannot_be_trained_with_is_refused(source: str, line: st
         with_template(source).dialogue(messages)
 
 
+def test_a_template_that_writes_before_an_answer_is_refused_for_training() -> None:
+    for source in (CHATML, DEFAULT_SYSTEM, WITH_BOS_AND_EOS):
+        with_template(source).check_trainable()
+    thinks = CHATML.replace("'<|im_start|>assistant\\n'", "'<|im_start|>assistant\\nwell '")
+    assert thinks != CHATML
+    with pytest.raises(AccordantError, match="between a prompt and its answer"):
+        with_template(thinks).check_trainable()
+
+
 def test_a_conversation_without_an_assistant_is_refused() -> None:
     with pytest.raises(AccordantError, match="no assistant turn"):
         tiny_renderer().dialogue(said("Hello"))

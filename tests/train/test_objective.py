@@ -38,7 +38,7 @@ def assert_rows(found: torch.Tensor, expected: list[list[float]]) -> None:
         assert row[len(wanted) :] == [0.0] * (len(row) - len(wanted)), "padding must stay zero"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches(), st.floats(0, 1), st.floats(0, 1), st.floats(0, 2))
 def test_rewards_and_advantages_equal_loops(batch, discount, lam, coefficient) -> None:  # type: ignore[no-untyped-def]
     lengths, rows = batch
@@ -54,7 +54,7 @@ def test_rewards_and_advantages_equal_loops(batch, discount, lam, coefficient) -
     assert_rows(objective.whiten(got.advantages, mask), ppo_loops.whiten(advantages))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches(), st.floats(0.05, 0.5))
 def test_losses_equal_loops(batch, clip) -> None:  # type: ignore[no-untyped-def]
     lengths, rows = batch
@@ -106,7 +106,7 @@ def test_k3_is_never_negative_and_both_estimate_the_kl() -> None:
     assert (policy * k3).sum().item() == pytest.approx(exact, abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(NUMBERS, st.integers(0, 3)), min_size=2, max_size=6))
 def test_ranking_loss_equals_loops(items: list[tuple[float, int]]) -> None:
     scores, tiers = [s for s, _ in items], [t for _, t in items]

@@ -22,6 +22,15 @@ class KeyValueCache:
         self.values = self.values[:, rows]
         self.lengths = self.lengths[rows]
 
+    def joined(self, other: "KeyValueCache") -> "KeyValueCache":
+        """The rows of this cache and then those of `other`, which has the same capacity."""
+        if not len(self.lengths):
+            return other
+        self.keys = torch.cat((self.keys, other.keys), dim=1)
+        self.values = torch.cat((self.values, other.values), dim=1)
+        self.lengths = torch.cat((self.lengths, other.lengths))
+        return self
+
 
 class PrefillAttention(PackedAttention):
     """Causal attention over whole prompts, laid end to end, that also fills an empty cache."""

@@ -1,10 +1,10 @@
 """The engine: prompts in, answers with log-probs out, in batches or as a stream.
 
-One loop (`_steps`) serves both: prefill all prompts, then one token per row and step; rows that ended leave the
-batch.
+One loop (`_steps`) serves both: one token per row and step; rows that ended leave the batch, and once enough of them
+have left, the next prompts take their places.
 """
 
-import itertools
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -59,47 +59,37 @@ class Engine:
         """
         self._check(prompts, sampling)
         answers = [Generation() for _ in range(len(prompts) * samples)]
-        shortest_first = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         together = max(1, min(samples, self.rows))
-        at_once = max(1, self.rows // together)
+        requests = deque(
+            Request(prompts[i], [Row(self.renderer, sampling, answers[n], n) for n in numbers])
+            for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+            for start in range(i * samples, (i + 1) * samples, together)
+            if (numbers := range(start, min(start + together, (i + 1) * samples)))
+        )
         done = 0
-        for start, first in itertools.product(range(0, len(prompts), at_once), range(0, samples, together)):
-            group, part = shortest_first[start : start + at_once], range(samples)[first : first + together]
-            numbers = [i * samples + s for i in group for s in part]
-            writers = [AnswerWriter(self.renderer, sampling, answers[n]) for n in numbers]
-            for live, tokens, log_probs in self._steps(
-                [prompts[i] for i in group], sampling, len(part), numbers, writers
-            ):
-                for row, token, log_prob in zip(live, tokens, log_probs, strict=True):
-                    writers[row].push(token, log_prob)
-                    if progress and writers[row].done:
-                        done += 1
-                        progress(done, len(answers))
-            for writer in writers:
-                if progress and not writer.done:
+        for rows, tokens, log_probs in self._steps(requests, sampling):
+            for row, token, log_prob in zip(rows, tokens, log_probs, strict=True):
+                row.push(token, log_prob)
+                if row.over:
                     done += 1
-                    progress(done, len(answers))
-                writer.finish()
+                    if progress:
+                        progress(done, len(answers))
         return [answers[i * samples : (i + 1) * samples] for i in range(len(prompts))]
 
     def stream(self, prompt: list[int], sampling: Sampling) -> Generator[str, None, Generation]:
-        """Text of one answer as it becomes certain; the concatenation equals `generate(...)`'s text.
+        """Text of one answer as it becomes certain, a piece for each token; together they are `generate(...)`'s text.
 
-        The generator's return value is the whole answer. It may be closed between two pieces.
+        A piece is empty where a token settled nothing, so that whoever listens can stop at every token by closing the
+        generator. Its return value is the whole answer.
         """
         self._check([prompt], sampling)
         answer = Generation()
-        writer = AnswerWriter(self.renderer, sampling, answer)
+        row = Row(self.renderer, sampling, answer, 0)
         sent = 0
-        for _, tokens, log_probs in self._steps([prompt], sampling, 1, [0], [writer]):
-            writer.push(tokens[0], log_probs[0])
-            certain = len(answer.text) if writer.done else writer.certain
-            if certain > sent:
-                yield answer.text[sent:certain]
-                sent = certain
-        writer.finish()
-        if len(answer.text) > sent:
-            yield answer.text[sent:]
+        for _, tokens, log_probs in self._steps(deque([Request(prompt, [row])]), sampling):
+            row.push(tokens[0], log_probs[0])
+            yield answer.text[sent : row.certain]
+            sent = row.certain
         return answer
 
     def _check(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
@@ -115,83 +105,107 @@ class Engine:
 
     @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
     def _steps(
-        self,
-        prompts: list[list[int]],
-        sampling: Sampling,
-        samples: int,
-        numbers: list[int],
-        writers: "list[AnswerWriter]",
-    ) -> Iterator[tuple[list[int], list[int], list[float]]]:
-        """Yield (rows, their tokens, their log-probs) per step until all `writers` are done or out of tokens."""
-        draws = torch.stack([uniforms(sampling.seed, n, sampling.max_tokens) for n in numbers])
-        live = list(range(len(numbers)))
-        cache, logits = self._prefill(prompts, samples, max(map(len, prompts)) + sampling.max_tokens)
-        for step in range(sampling.max_tokens):
-            tokens, log_probs = choose(logits, draws[live, step], sampling)
-            yield live, tokens.tolist(), log_probs.tolist()
-            staying = [place for place, row in enumerate(live) if not writers[row].done]
-            if not staying or step + 1 == sampling.max_tokens:
-                return
-            if len(staying) < len(live):
-                rows = torch.tensor(staying, device=tokens.device)
-                cache.select(rows)
-                tokens, live = tokens[rows], [live[place] for place in staying]
-            logits = self.model(tokens, DecodeAttention(cache))
+        self, requests: "deque[Request]", sampling: Sampling
+    ) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
+        """Yield (rows, their next tokens, their log-probs) until every row of `requests` is over.
 
-    def _prefill(self, prompts: list[list[int]], samples: int, capacity: int) -> tuple[KeyValueCache, Tensor]:
-        """Fill a cache with each prompt once, then give every sample its row; logits are those after the prompt."""
+        Whoever iterates pushes the tokens to the rows. `requests` is emptied from the left.
+        """
+        capacity = max((len(request.prompt) for request in requests), default=0) + sampling.max_tokens
+        cache = KeyValueCache(self.model.config, 0, capacity, self.model.lm_head.weight.dtype, self.model.device)
+        live: list[Row] = []
+        logits = torch.empty(0, self.model.config.vocab_size, device=self.model.device)
+        while live or requests:
+            if entering := self._entering(requests, self.rows - len(live)):
+                fresh, first = self._prefill(entering, capacity)
+                cache, logits = cache.joined(fresh), torch.cat((logits.to(first.dtype), first))
+                live = live + [row for request in entering for row in request.rows]
+            draws = torch.stack([row.uniforms[len(row.answer.ids)] for row in live])
+            tokens, log_probs = choose(logits, draws, sampling)
+            yield live, tokens.tolist(), log_probs.tolist()
+            staying = [place for place, row in enumerate(live) if not row.over]
+            if len(staying) < len(live):
+                places = torch.tensor(staying, dtype=torch.long, device=tokens.device)
+                cache.select(places)
+                tokens, live = tokens[places], [live[place] for place in staying]
+            logits = self.model(tokens, DecodeAttention(cache)) if live else logits[:0]
+
+    def _entering(self, requests: "deque[Request]", room: int) -> list["Request"]:
+        """The next requests that fit in `room` rows; none while less than a quarter of all rows is free."""
+        entering: list[Request] = []
+        if 4 * room < self.rows:
+            return entering
+        while requests and len(requests[0].rows) <= room:
+            room -= len(requests[0].rows)
+            entering.append(requests.popleft())
+        return entering
+
+    def _prefill(self, requests: "list[Request]", capacity: int) -> tuple[KeyValueCache, Tensor]:
+        """Fill a cache with each prompt once, then give every row its own; logits are those after the prompt."""
         model = self.model
-        dtype = model.lm_head.weight.dtype
-        cache = KeyValueCache(model.config, len(prompts), capacity, dtype, model.device)
-        lengths = [len(prompt) for prompt in prompts]
-        ids = torch.tensor([token for prompt in prompts for token in prompt], device=model.device)
+        cache = KeyValueCache(model.config, len(requests), capacity, model.lm_head.weight.dtype, model.device)
+        lengths = [len(request.prompt) for request in requests]
+        ids = torch.tensor([token for request in requests for token in request.prompt], device=model.device)
         hidden = model.hidden(ids, PrefillAttention(cache, lengths))
         last = torch.tensor(lengths, device=model.device).cumsum(0) - 1
         logits = model.logits(hidden[last])
-        if samples > 1:
-            rows = torch.arange(len(prompts), device=model.device).repeat_interleave(samples)
+        counts = torch.tensor([len(request.rows) for request in requests], device=model.device)
+        if int(counts.max()) > 1:
+            rows = torch.arange(len(requests), device=model.device).repeat_interleave(counts)
             cache.select(rows)
             logits = logits[rows]
         return cache, logits
 
 
-class AnswerWriter:
-    """Collects the tokens of one answer and knows when it is over."""
+@dataclass(frozen=True)
+class Request:
+    """A prompt and the rows that answer it."""
 
-    def __init__(self, renderer: Renderer, sampling: Sampling, answer: Generation) -> None:
+    prompt: list[int]
+    rows: "list[Row]"
+
+
+class Row:
+    """Collects the tokens of one answer and knows when it is over.
+
+    Args:
+        renderer: of the checkpoint that answers.
+        sampling: how the answer is drawn.
+        answer: filled token by token.
+        number: decides, with the seed, the row's random numbers.
+    """
+
+    def __init__(self, renderer: Renderer, sampling: Sampling, answer: Generation, number: int) -> None:
         self._end = renderer.tokenizer.end_of_turn
         self._stream = TextStream(renderer.tokenizer)
         self._stop = sampling.stop
+        self._most = sampling.max_tokens
+        self.uniforms = uniforms(sampling.seed, number, sampling.max_tokens)
         self.answer = answer
-        self.done = False
+        self.over = False
 
     def push(self, token: int, log_prob: float) -> None:
-        """Add one token; sets `done` at the end of the turn or at a stop text (which is cut off)."""
+        """Add one token; the row is over at the end of the turn, at a stop text (cut off), or out of tokens."""
         answer = self.answer
         answer.ids.append(token)
         answer.log_probs.append(log_prob)
-        if token == self._end:
-            answer.text += self._stream.flush()
-            self._close()
-            return
-        answer.text += self._stream.push(token)
-        cuts = [place for stop in self._stop if (place := answer.text.find(stop)) >= 0]
+        ends = token == self._end
+        answer.text += self._stream.flush() if ends else self._stream.push(token)
+        cuts = [] if ends else [place for stop in self._stop if (place := answer.text.find(stop)) >= 0]
         if cuts:
             answer.text = answer.text[: min(cuts)]
-            self._close()
-
-    def finish(self) -> None:
-        """Out of tokens: release what was held back of the last character."""
-        if not self.done:
-            self.answer.text += self._stream.flush()
+        if ends or cuts:
+            answer.finish, self.over = "stop", True
+        elif len(answer.ids) == self._most:
+            # Out of tokens: release what was held back of the last character.
+            answer.text += self._stream.flush()
+            self.over = True
 
     @property
     def certain(self) -> int:
         """Characters that no stop text can still take back."""
         text = self.answer.text
+        if self.over:
+            return len(text)
         held = max((n for stop in self._stop for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
         return len(text) - held
-
-    def _close(self) -> None:
-        self.answer.finish = "stop"
-        self.done = True

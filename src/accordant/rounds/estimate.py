@@ -43,26 +43,34 @@ def estimate(recipe: Recipe, machine: Machine, parameters: int = STARTER_PARAMET
         work = 6 * trained / _TRAINING_SHARE + 2 * scored / _SCORING_SHARE + 2 * sampled / _DECODING_SHARE
         return parameters * work / rate / 60
 
+    sft, reward, ppo, evaluation = recipe.sft, recipe.reward, recipe.ppo, recipe.evaluation
     demonstrations = sum(_tokens(d.messages) * source.weight for source in data.demonstrations for d in source.records)
-    ranked = sum(
-        _tokens(c.messages) * len(c.candidates) + sum(map(_text_tokens, (x.content for x in c.candidates)))
-        for c in data.comparisons
-    )
-    prompt = sum(map(_tokens, data.prompts)) / len(data.prompts)
-    answer = recipe.ppo.max_answer_tokens * _ANSWER_SHARE
-    episodes = recipe.ppo.iterations * recipe.ppo.episodes
-    both = episodes * (prompt + answer)
-    asked = sum(_tokens(p.messages) for p in data.evaluation)
-    answers = (3 + recipe.evaluation.best_of) * len(data.evaluation)
-    spoken = answers * recipe.evaluation.max_answer_tokens * _ANSWER_SHARE
+    ranked = sum(_tokens(c.messages) + sum(_text_tokens(x.content) for x in c.candidates) for c in data.comparisons)
     judged = recipe.data.judge_share * ranked
-    seen = recipe.reward.epochs
+    measured = ranked * min(reward.most_measured / len(data.comparisons), recipe.data.judge_share)
+
+    prompt = sum(map(_tokens, data.prompts)) / len(data.prompts)
+    answer = ppo.max_answer_tokens * _ANSWER_SHARE
+    iteration = ppo.episodes * (prompt + answer)
+    updates = ppo.iterations - ppo.critic_warmup_iterations
+    by_policy = updates * ppo.epochs * iteration
+    by_critic = by_policy + ppo.critic_warmup_iterations * ppo.critic_warmup_epochs * iteration
+    mixed_in = updates * ppo.epochs * ppo.minibatches * ppo.ptx_examples * 2 * prompt if ppo.ptx_coefficient else 0.0
+
+    prompts = min(1.0, evaluation.most_prompts / len(data.evaluation))
+    asked = prompts * sum(_tokens(p.messages) for p in data.evaluation)
+    answers = (3 + evaluation.best_of) * prompts * len(data.evaluation)
+    spoken = answers * evaluation.max_answer_tokens * _ANSWER_SHARE
     return Estimate(
         {
-            "SFT": minutes(trained=demonstrations * recipe.sft.epochs),
-            "reward model": minutes(trained=(ranked - judged) * seen, scored=judged * seen),
-            "PPO": minutes(trained=2 * both * recipe.ppo.epochs, scored=4 * both, sampled=episodes * answer),
-            "judge": minutes(trained=judged * seen, scored=(ranked - judged) * seen),
+            "SFT": minutes(trained=demonstrations * sft.epochs),
+            "reward model": minutes(trained=(ranked - judged) * reward.epochs, scored=measured),
+            "PPO": minutes(
+                trained=by_policy + by_critic + mixed_in,
+                scored=4 * ppo.iterations * iteration,
+                sampled=ppo.iterations * ppo.episodes * answer,
+            ),
+            "judge": minutes(trained=judged * reward.epochs, scored=measured),
             "evaluation": minutes(scored=7 * asked + 2 * spoken, sampled=spoken),
         }
     )

@@ -19,7 +19,7 @@ from accordant.config import Recipe
 from accordant.data.split import split_by_prompt, spread
 from accordant.errors import AccordantError
 from accordant.files import digest, new_directory, only_one, read_json, recover_directory, sha256, write_json
-from accordant.machine import Machine
+from accordant.machine import Machine, peak_memory_gb, return_freed_memory
 from accordant.model.base import bring_base
 from accordant.model.hub import (
     WEIGHTS,
@@ -102,6 +102,7 @@ def sft(work: Round, base_folder: Path) -> Path:
         renderer = Renderer.load(base_folder)
         if recipe.run.template == "chatml":
             renderer = Renderer(_with_chatml(renderer.tokenizer), ChatTemplate(CHATML))
+        renderer.check_trainable()
         model = load_transformer(base_folder, work.dtype, work.device)
         settings = recipe.sft
         sources, held_out = sft_sources(
@@ -242,6 +243,8 @@ def _once(
         save(new)
         write_json(new / "run.json", _lineage(work, stage, settings, parents, began, sha256(new / WEIGHTS)))
     shutil.rmtree(folder / "state", ignore_errors=True)
+    del save
+    return_freed_memory()
     return target
 
 
@@ -283,7 +286,8 @@ def _lineage(
         "machine": work.machine.to_json(),
         "accordant": __version__,
         "revision": _revision(),
-        "minutes_of_last_sitting": round((time.time() - began) / 60, 2),
+        "minutes_since_last_start": round((time.time() - began) / 60, 2),
+        "peak_memory_gb": peak_memory_gb(),
     }
 
 

@@ -79,6 +79,19 @@ class Renderer:
         last = len(rendered.ids) - rendered.trained[::-1].index(True)
         return Example(rendered.ids[:last], rendered.trained[:last])
 
+    def check_trainable(self) -> None:
+        """Refuse a template under which a trained answer and a sampled one would be different tokens.
+
+        Raises:
+            AccordantError: when the template writes something between the prompt and the answer of a finished dialogue.
+        """
+        asked, said = Message(role="user", content="a"), Message(role="assistant", content="b")
+        if self.dialogue([asked, said]).ids != self.prompt([asked]) + self.answer(said.content):
+            raise AccordantError(
+                "this chat template writes between a prompt and its answer, so answers would be sampled otherwise "
+                'than they are trained; set run.template = "chatml" in the recipe'
+            )
+
     def _markup(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         stand_ins = [
             Message(role=message.role, content=_STAND_IN.format(index)) for index, message in enumerate(messages)

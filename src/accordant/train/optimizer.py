@@ -56,8 +56,8 @@ class Optimizer:
         return norm
 
     def clear(self) -> None:
-        """Forget gathered gradients."""
-        self._adam.zero_grad(set_to_none=True)
+        """Forget gathered gradients; those of masters keep their memory, which is large and needed again at once."""
+        self._adam.zero_grad(set_to_none=not self._mixed)
 
     def _publish(self) -> None:
         if self._mixed:

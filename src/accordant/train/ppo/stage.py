@@ -16,7 +16,7 @@ from accordant.progress import Watcher
 from accordant.records import Messages
 from accordant.text import Example, Renderer
 from accordant.train.log_probs import score_tokens
-from accordant.train.optimizer import Optimizer
+from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.ppo import objective
 from accordant.train.ppo.reward import Reward
 from accordant.train.ppo.rollout import Rollout, Slice, build_rollout, token_values
@@ -141,8 +141,11 @@ class PPOStage:
     ) -> dict[str, float]:
         """All epochs and minibatches; metrics are means over them."""
         settings = self.settings
-        updates_before = step - settings.critic_warmup_iterations
-        rate = settings.learning_rate * min(1.0, (updates_before + 1) / (settings.warmup_iterations + 1))
+        before, last = settings.critic_warmup_iterations, settings.last_rate_share
+        rate = linear_schedule(
+            step - before, settings.iterations - before, settings.warmup_iterations, settings.learning_rate, last
+        )
+        critic_rate = linear_schedule(step, settings.iterations, 0, settings.critic_learning_rate, last)
         sums: dict[str, float] = {}
         for epoch, (number, minibatch) in itertools.product(range(settings.epochs), enumerate(rollout.minibatches)):
             tokens = sum(len(part.batch.targets) for part in minibatch)
@@ -155,7 +158,7 @@ class PPOStage:
                 )
                 if epoch == number == 0:
                     self._check_ratio(gap)
-            self.critic_optimizer.step(settings.critic_learning_rate)
+            self.critic_optimizer.step(critic_rate)
             if settings.ptx_coefficient:
                 metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
             metrics["gradient_norm"] = self.optimizer.step(rate)

@@ -1,0 +1,105 @@
+"""A language so small that the best policy is known: six letters, an end, and answers of at most four tokens.
+
+For a reward r and a KL coefficient beta the policy that maximises E[r] - beta KL(policy || reference) is
+reference(y) exp(r(y) / beta) / Z (Ziegler et al. 2019, section 2). Here all answers can be listed, so Z is a sum.
+"""
+
+import itertools
+from functools import cache
+
+import tokenizers
+import torch
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from torch import Tensor
+
+from accordant.data.packing import pack
+from accordant.model import ModelConfig, ScalarModel, Transformer
+from accordant.records import Message, Messages
+from accordant.text import ChatTemplate, Example, Renderer, Tokenizer
+from accordant.train.log_probs import score_tokens
+
+LETTERS = "abcdef"
+MOST_TOKENS = 4
+QUESTION: Messages = (Message(role="user", content="f"),)
+_END, _PAD = "<end>", "<pad>"
+_TEMPLATE = (
+    "{% for message in messages %}{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<end>{% endif %}{% endfor %}"
+)
+
+
+@cache
+def renderer() -> Renderer:
+    """Tokenizer and template of the language: a token for each letter."""
+    vocabulary = {word: number for number, word in enumerate([*LETTERS, _END, _PAD])}
+    letters = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=_PAD))
+    letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    letters.decoder = decoders.Fuse()
+    letters.add_special_tokens([AddedToken(word, special=True) for word in (_END, _PAD)])
+    return Renderer(Tokenizer.from_json(letters.to_str(), _END, _PAD), ChatTemplate(_TEMPLATE))
+
+
+def config() -> ModelConfig:
+    """A decoder of some ten thousand weights, enough to represent any policy over the language closely."""
+    return ModelConfig(
+        architecture="LlamaForCausalLM",
+        vocab_size=len(LETTERS) + 2,
+        hidden_size=32,
+        layers=2,
+        heads=4,
+        kv_heads=4,
+        head_size=8,
+        mlp_size=64,
+        context=16,
+    )
+
+
+def policy(seed: int) -> Transformer:
+    """A policy with random weights: far from uniform, and no answer impossible."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Transformer(config())
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.3)
+    return model
+
+
+def critic(seed: int) -> ScalarModel:
+    """A critic with random weights and a head of zeros."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ScalarModel(config())
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.3)
+        torch.nn.init.zeros_(model.score.weight)
+    return model
+
+
+@cache
+def answers() -> tuple[tuple[int, ...], ...]:
+    """Every answer that sampling up to `MOST_TOKENS` tokens can give: those that end, and those cut at the limit."""
+    end = renderer().tokenizer.end_of_turn
+    others = [token for token in range(config().vocab_size) if token != end]
+    ended = [(*words, end) for length in range(MOST_TOKENS) for words in itertools.product(others, repeat=length)]
+    return (*ended, *itertools.product(others, repeat=MOST_TOKENS))
+
+
+def log_probs(model: Transformer) -> Tensor:
+    """Exact log-probability of each of `answers()` to the one question, (answers,), nats."""
+    prompt = renderer().prompt(QUESTION)
+    batch = pack([Example.of_answer(prompt, list(answer)) for answer in answers()])
+    with torch.no_grad():
+        parts = score_tokens(model, batch).log_probs.split(batch.target_counts)  # type: ignore[no-untyped-call]
+    return torch.stack([part.sum() for part in parts])
+
+
+def optimum(reference: Transformer, rewards: Tensor, kl_coefficient: float) -> Tensor:
+    """Log-probs of the policy that maximises reward minus `kl_coefficient` times KL, (answers,)."""
+    return torch.log_softmax(log_probs(reference) + rewards / kl_coefficient, dim=0)
+
+
+def total_variation(left: Tensor, right: Tensor) -> float:
+    """Half the summed difference of two distributions given by their log-probs: 0 is equal, 1 disjoint."""
+    return 0.5 * float((left.exp() - right.exp()).abs().sum())
