@@ -98,6 +98,13 @@ class PPOSection(Section):
     kl_coefficient_per_token: float = Field(
         0.02, ge=0, description="Weight of log(policy / reference), nats, subtracted from each token's reward."
     )
+    kl_target_per_sequence: Positive | None = Field(
+        None,
+        description="Nats per answer that the KL weight steers towards; absent: it stays.",
+    )
+    kl_horizon_sequences: Count = Field(10_000, description="Answers in which it changes by about a fifth at most.")
+    normalise_reward: bool = Field(False, description="Scores as deviations from the mean of all scores of the run.")
+    largest_reward: Positive | None = Field(None, description="Scores are cut to plus or minus this; absent: not cut.")
     clip: Positive = Field(0.2, description="Clip range of the probability ratio.")
     value_clip: Positive = Field(0.2, description="Clip range of a value around its value at sampling.")
     discount: Share = Field(1.0, description="Gamma.")

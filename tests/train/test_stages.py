@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from accordant.config import PPOSection, RewardSection, SFTSection
 from accordant.data.packing import micro_batches, pack
-from accordant.engine import Engine, Sampling
+from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError, Stopped
 from accordant.model import ScalarModel
 from accordant.model.hub import load_scalar_model, new_scalar_model, save_scalar_model
@@ -90,7 +90,11 @@ def ppo_stage(tmp_path: Path, micro_batch_tokens: int = 512, **changes: object) 
     )  # fmt: skip
 
 
-STAGES: list[Callable[[Path], Stage]] = [sft_stage, reward_stage, ppo_stage]
+def adapting_ppo_stage(tmp_path: Path) -> PPOStage:
+    return ppo_stage(tmp_path, kl_target_per_sequence=2.0, kl_horizon_sequences=64, normalise_reward=True)
+
+
+STAGES: list[Callable[[Path], Stage]] = [sft_stage, reward_stage, ppo_stage, adapting_ppo_stage]
 
 
 class StopAfter(Watcher):
@@ -107,7 +111,7 @@ class StopAfter(Watcher):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("make", STAGES, ids=["sft", "reward", "ppo"])
+@pytest.mark.parametrize("make", STAGES, ids=["sft", "reward", "ppo", "adapting ppo"])
 def test_a_stopped_run_goes_on_bit_for_bit(make: Callable[[Path], Stage], tmp_path: Path) -> None:
     whole, begun, resumed = make(tmp_path), make(tmp_path), make(tmp_path)
     (tmp_path / "whole").mkdir()
@@ -262,6 +266,16 @@ def test_the_critic_warms_up_alone(tmp_path: Path) -> None:
         losses.append(stage.advance(1, SILENT)["value_loss"])
         assert any(not torch.equal(a, b) for a, b in zip(before, stage.policy.parameters(), strict=True))
     assert losses[1] < losses[0] / 2
+
+
+def test_scores_are_normalised_and_then_cut(tmp_path: Path) -> None:
+    stage = ppo_stage(tmp_path, normalise_reward=True, largest_reward=0.7, missing_end_score=-9.0)
+    answers = [Generation(text="x", finish="stop") for _ in range(4)] + [Generation(text="y", finish="length")]
+    given = iter([[1.0, 2.0, 3.0, 4.0, 0.0]])
+    stage.reward = lambda conversations, answers: next(given)
+    deviation = 2.5**0.5
+    expected = [max(-0.7, min(0.7, (score - 2) / deviation)) for score in (1.0, 2.0, 3.0, 4.0)]
+    assert stage._scores([asked("?")] * 5, answers) == pytest.approx([*expected, -9.0])
 
 
 def test_ppo_raises_what_is_rewarded(tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ def kl_k1(log_probs: Tensor, reference: Tensor) -> Tensor:
     return log_probs - reference
 
 
+def kl_k2(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """Half the squared log-ratio: biased, never negative, small variance; reported only (Schulman 2020)."""
+    return 0.5 * (log_probs - reference).square()
+
+
 def kl_k3(log_probs: Tensor, reference: Tensor) -> Tensor:
     """exp(-k1) - 1 + k1: unbiased and never negative; this one is reported (Schulman 2020, "Approximating KL")."""
     k1 = (log_probs - reference).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)

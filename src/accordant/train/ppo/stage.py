@@ -18,6 +18,7 @@ from accordant.text import Example, Renderer
 from accordant.train.log_probs import score_tokens
 from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.ppo import objective
+from accordant.train.ppo.control import AdaptiveKL, RunningScale
 from accordant.train.ppo.reward import Reward
 from accordant.train.ppo.rollout import Rollout, Slice, build_rollout, token_values
 from accordant.train.sft import add_gradient
@@ -62,6 +63,10 @@ class PPOStage:
         self.optimizer = Optimizer(policy.parameters())
         self.critic_optimizer = Optimizer(critic.parameters())
         self.total = settings.iterations
+        self.kl_control = AdaptiveKL(
+            settings.kl_coefficient_per_token, settings.kl_target_per_sequence, settings.kl_horizon_sequences
+        )
+        self.reward_scale = RunningScale()
         self.average = [m.detach().clone() for m in self.optimizer.masters] if settings.weight_average else []
 
     def advance(self, step: int, watcher: Watcher) -> dict[str, float]:
@@ -73,7 +78,7 @@ class PPOStage:
         reference = rollout.log_probs(self.reference, settings.temperature)
         old_values = rollout.values(self.critic)
         kl = objective.kl_k1(old_log_probs, reference)
-        rewards = objective.token_rewards(rollout.scores, kl, rollout.mask, settings.kl_coefficient_per_token)
+        rewards = objective.token_rewards(rollout.scores, kl, rollout.mask, self.kl_control.coefficient)
         warming_up = step < settings.critic_warmup_iterations
         # At first the critic learns what answers really got (lambda 1): its own first values of prefixes are noise.
         gae_lambda = 1.0 if warming_up else settings.gae_lambda
@@ -87,9 +92,14 @@ class PPOStage:
             updates = self._update(step, rollout, old_log_probs, old_values, advantages, returns)
         watcher.sample(drawn[0][-1].content, rollout.answers[0].text)
         mask = rollout.mask
+        kl_per_sequence = torch.where(mask, kl, 0).sum(-1).mean().item()
+        coefficient = self.kl_control.coefficient
+        self.kl_control.update(kl_per_sequence, len(rollout.answers))
         return updates | {
             "reward": rollout.scores.mean().item(),
-            "kl_per_sequence": torch.where(mask, kl, 0).sum(-1).mean().item(),
+            "kl_per_sequence": kl_per_sequence,
+            "kl_coefficient_per_token": coefficient,
+            "kl_k2_per_token": objective.masked_mean(objective.kl_k2(old_log_probs, reference), mask).item(),
             "kl_k3_per_token": objective.masked_mean(objective.kl_k3(old_log_probs, reference), mask).item(),
             "entropy": objective.masked_mean(entropy, mask).item(),
             "answer_tokens": mask.sum(-1).float().mean().item(),
@@ -123,11 +133,17 @@ class PPOStage:
         )
 
     def _scores(self, conversations: Sequence[Messages], answers: Sequence[Generation]) -> list[float]:
-        """The reward of each answer; one that does not end gets `missing_end_score` instead."""
+        """The reward of each answer, normalised and cut; one that does not end gets `missing_end_score` instead."""
         scores = self.reward(conversations, answers)
         if not all(torch.isfinite(torch.tensor(scores))):
             raise AccordantError("the reward is not finite; look at the reward model or function")
-        missing = self.settings.missing_end_score
+        settings = self.settings
+        if settings.normalise_reward:
+            self.reward_scale.update(scores)
+            scores = [self.reward_scale.normalise(score) for score in scores]
+        if (most := settings.largest_reward) is not None:
+            scores = [max(-most, min(most, score)) for score in scores]
+        missing = settings.missing_end_score
         return [score if answer.ended else missing for score, answer in zip(scores, answers, strict=True)]
 
     def _update(
@@ -231,7 +247,13 @@ class PPOStage:
         """See `train.loop.Stage`."""
         parts = {"policy": self.optimizer.tensors(), "critic": self.critic_optimizer.tensors()}
         named = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
-        return named | {f"average.{i}": t for i, t in enumerate(self.average)}
+        scale = self.reward_scale
+        adapted = [self.kl_control.coefficient, scale.count, scale.mean, scale.squares]
+        return (
+            named
+            | {f"average.{i}": t for i, t in enumerate(self.average)}
+            | {"adapted": torch.tensor(adapted, dtype=torch.float64)}
+        )
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
@@ -240,6 +262,8 @@ class PPOStage:
             optimizer.restore({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         for number, average in enumerate(self.average):
             average.copy_(tensors[f"average.{number}"])
+        self.kl_control.coefficient, *scale = tensors["adapted"].tolist()
+        self.reward_scale = RunningScale(*scale)
 
 
 def _shuffled(count: int, seed: int, draw: int) -> list[int]:
