@@ -85,6 +85,10 @@ class PPOSection(Section):
 
     iterations: Count = Field(16, description="Rounds of sampling and updating.")
     episodes: Count = Field(64, description="Answers sampled per iteration.")
+    answers_per_prompt: Count = Field(1, description="Answers to each drawn prompt; episodes counts all of them.")
+    baseline: Literal["critic", "group_mean"] = Field(
+        "critic", description="What advantages are measured from: a learned critic, or the other answers to the prompt."
+    )
     minibatches: Count = Field(4, description="Optimiser steps per pass over an iteration's answers.")
     epochs: Count = Field(1, description="Passes over an iteration's answers.")
     learning_rate: Positive = Field(3e-6, description="Of the policy, after its warm-up.")
@@ -125,6 +129,12 @@ class PPOSection(Section):
     def _divisible(self) -> Self:
         if self.episodes % self.minibatches:
             raise ValueError(f"episodes = {self.episodes} must be a multiple of minibatches = {self.minibatches}")
+        if self.episodes % self.answers_per_prompt:
+            raise ValueError(
+                f"episodes = {self.episodes} must be a multiple of answers_per_prompt = {self.answers_per_prompt}"
+            )
+        if self.baseline == "group_mean" and self.answers_per_prompt < 2:
+            raise ValueError('baseline = "group_mean" needs answers_per_prompt of at least 2')
         if self.critic_warmup_iterations >= self.iterations:
             raise ValueError(
                 f"critic_warmup_iterations = {self.critic_warmup_iterations} leaves the policy no iteration "

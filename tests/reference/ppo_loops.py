@@ -26,6 +26,12 @@ def generalised_advantages(rewards: Rows, values: Rows, discount: float, lam: fl
     return advantages, returns
 
 
+def group_advantages(rewards: Rows, group: int) -> list[float]:
+    totals = [sum(row) for row in rewards]
+    groups = [totals[start : start + group] for start in range(0, len(totals), group)]
+    return [total - sum(own) / group for own in groups for total in own]
+
+
 def whiten(rows: Rows) -> Rows:
     flat = [x for row in rows for x in row]
     mean = sum(flat) / len(flat)

@@ -71,6 +71,18 @@ def test_losses_equal_loops(batch, clip) -> None:  # type: ignore[no-untyped-def
     assert value.item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
+def test_group_advantages_equal_loops_and_whitened_are_those_of_leave_one_out() -> None:
+    generator = torch.Generator().manual_seed(2)
+    rewards = torch.randn(6, 4, generator=generator)
+    found = objective.group_advantages(rewards, 3)
+    assert found.tolist() == pytest.approx(ppo_loops.group_advantages(rewards.tolist(), 3), abs=1e-6)
+    totals = rewards.sum(-1).tolist()
+    others = [(sum(totals[i // 3 * 3 : i // 3 * 3 + 3]) - totals[i]) / 2 for i in range(6)]
+    left_out = torch.tensor([total - other for total, other in zip(totals, others, strict=True)])
+    mask = torch.ones(6, 1, dtype=torch.bool)
+    assert torch.allclose(objective.whiten(found[:, None], mask), objective.whiten(left_out[:, None], mask), atol=1e-5)
+
+
 def test_whitened_advantages_are_centred() -> None:
     mask = mask_of([3, 5])
     values = torch.randn(2, 6, generator=torch.Generator().manual_seed(0)) + 5

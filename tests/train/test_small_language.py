@@ -11,8 +11,7 @@ from accordant.train.ppo import PPOStage, function_reward
 KL_COEFFICIENT = 0.5
 UNENDED = -0.5
 SETTINGS = PPOSection(
-    iterations=100,
-    episodes=1024,
+    episodes=512,
     minibatches=4,
     epochs=2,
     learning_rate=3e-3,
@@ -30,8 +29,9 @@ def worth(text: str) -> float:
     return 1.0 * text.startswith("a") + 0.5 * text.count("b") - 0.5 * text.count("c")
 
 
-def distance_from_the_best_policy(seed: int) -> tuple[float, float]:
+def distance_from_the_best_policy(seed: int, iterations: int) -> tuple[float, float]:
     """Total variation from the optimum before and after training."""
+    settings = SETTINGS.model_copy(update={"iterations": iterations})
     renderer = language.renderer()
     end = renderer.tokenizer.end_of_turn
     rewards = torch.tensor(
@@ -41,7 +41,7 @@ def distance_from_the_best_policy(seed: int) -> tuple[float, float]:
     best = language.optimum(reference, rewards, KL_COEFFICIENT)
     stage = PPOStage(
         policy, reference, language.critic(seed), function_reward(lambda _, text: worth(text)), renderer,
-        [language.QUESTION], SETTINGS, seed, 100_000,
+        [language.QUESTION], settings, seed, 100_000,
     )  # fmt: skip
     before = language.total_variation(language.log_probs(policy), best)
     for step in range(stage.total):
@@ -55,8 +55,14 @@ def test_all_answers_are_listed_once() -> None:
     assert language.log_probs(language.policy(0)).exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
+def test_ppo_goes_towards_the_best_policy() -> None:
+    before, after = distance_from_the_best_policy(seed=0, iterations=30)
+    assert after < before / 3, (before, after)
+
+
+@pytest.mark.slow
 def test_ppo_reaches_the_best_policy() -> None:
     """Ziegler et al. 2019, section 2: reference times exp(reward / coefficient), normalised."""
-    distances = [distance_from_the_best_policy(seed) for seed in range(5)]
+    distances = [distance_from_the_best_policy(seed, iterations=100) for seed in range(5)]
     assert all(before > 0.3 for before, _ in distances), distances
     assert sum(after < 0.05 for _, after in distances) >= 4, distances

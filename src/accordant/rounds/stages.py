@@ -184,7 +184,9 @@ def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
         renderer = Renderer.load(sft_folder)
         tokens = recipe.run.micro_batch_tokens
         policy, reference = (load_transformer(sft_folder, work.dtype, work.device) for _ in range(2))
-        critic, rewarder = (load_scalar_model(reward_folder, work.dtype, work.device) for _ in range(2))
+        rewarder = load_scalar_model(reward_folder, work.dtype, work.device)
+        with_critic = recipe.ppo.baseline == "critic"
+        critic = load_scalar_model(reward_folder, work.dtype, work.device) if with_critic else None
         pretraining = []
         if recipe.ppo.ptx_coefficient:
             sources, _ = sft_sources(work.data, renderer, recipe.sft.max_tokens, 0.0, recipe.run.seed, work.watcher)

@@ -70,6 +70,20 @@ def generalised_advantages(
     return Advantages(advantages, torch.where(mask, advantages + values, 0.0))
 
 
+def group_advantages(rewards: Tensor, group: int) -> Tensor:
+    """How much better each answer's summed reward is than the mean of its group, (answers,).
+
+    The baseline of GRPO (Shao et al. 2024) without its division by the group's deviation, and up to the factor
+    group / (group - 1), which whitening removes, the leave-one-out baseline of RLOO (Ahmadian et al. 2024).
+
+    Args:
+        rewards: (answers, tokens), zero on padding; the answers to one prompt stand together.
+        group: answers to each prompt.
+    """
+    totals = rewards.sum(-1).view(-1, group)
+    return (totals - totals.mean(-1, keepdim=True)).flatten()
+
+
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Mean 0 and variance 1 over real tokens; zero on padding."""
     mean = masked_mean(values, mask)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from accordant.data.packing import PackedBatch, micro_batches, pack
 from accordant.engine import Generation
-from accordant.model import ScalarModel, Transformer
+from accordant.model import Transformer
 from accordant.text import Example
 from accordant.train.log_probs import score_tokens
 
@@ -67,16 +67,6 @@ class Rollout:
         return self.spread([s.log_probs for s in scored]), self.spread(
             [s.entropy for s in scored if s.entropy is not None]
         )
-
-    def values(self, critic: ScalarModel) -> Tensor:
-        """The critic's value before each answer token, (answers, tokens), without gradients."""
-        with torch.no_grad():
-            return self.spread([token_values(critic, part.batch) for part in self.slices])
-
-
-def token_values(critic: ScalarModel, batch: PackedBatch) -> Tensor:
-    """Value of the state in which each target token was chosen, (targets,)."""
-    return critic(batch.ids, batch.attention)[batch.predicting]  # type: ignore[no-any-return]
 
 
 def build_rollout(

@@ -1,8 +1,8 @@
 """One PPO iteration: sample, score, measure, estimate advantages, update policy and critic."""
 
 import itertools
-import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,18 @@ from accordant.train.log_probs import score_tokens
 from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.ppo import objective
 from accordant.train.ppo.control import AdaptiveKL, RunningScale
+from accordant.train.ppo.critic import Critic
 from accordant.train.ppo.reward import Reward
-from accordant.train.ppo.rollout import Rollout, Slice, build_rollout, token_values
+from accordant.train.ppo.rollout import Rollout, Slice, build_rollout
 from accordant.train.sft import add_gradient
+
+
+class Fit(NamedTuple):
+    """What the critic learns in an iteration: its values at sampling and the returns, both (answers, tokens)."""
+
+    critic: Critic
+    old_values: Tensor
+    returns: Tensor
 
 
 class PPOStage:
@@ -30,7 +39,7 @@ class PPOStage:
     Args:
         policy: starts as the SFT model; trained in place.
         reference: the SFT model, left alone; the KL penalty is to it.
-        critic: starts as the reward model; trained in place.
+        critic: starts as the reward model; trained in place. None where the recipe's baseline is the group's mean.
         reward: scores answers.
         conversations: prompts, each ending with a user's turn; drawn without repetition until all were used.
         settings: the recipe's section.
@@ -45,7 +54,7 @@ class PPOStage:
         self,
         policy: Transformer,
         reference: Transformer,
-        critic: ScalarModel,
+        critic: ScalarModel | None,
         reward: Reward,
         renderer: Renderer,
         conversations: Sequence[Messages],
@@ -56,12 +65,14 @@ class PPOStage:
     ) -> None:
         if settings.ptx_coefficient and not pretraining:
             raise AccordantError("ppo.ptx_coefficient is set but there are no examples for it")
-        self.policy, self.reference, self.critic, self.reward = policy, reference, critic, reward
+        if (critic is None) != (settings.baseline == "group_mean"):
+            raise AccordantError('a critic is needed with ppo.baseline = "critic", and with no other')
+        self.policy, self.reference, self.reward = policy, reference, reward
         self.renderer, self.conversations, self.settings = renderer, conversations, settings
         self.seed, self.micro_batch_tokens, self.pretraining = seed, micro_batch_tokens, pretraining
         self.engine = Engine(policy, renderer, rows=settings.episodes)
         self.optimizer = Optimizer(policy.parameters())
-        self.critic_optimizer = Optimizer(critic.parameters())
+        self.critic = Critic(critic, settings) if critic else None
         self.total = settings.iterations
         self.kl_control = AdaptiveKL(
             settings.kl_coefficient_per_token, settings.kl_target_per_sequence, settings.kl_horizon_sequences
@@ -76,26 +87,20 @@ class PPOStage:
         rollout = self._sample(drawn, step)
         old_log_probs, entropy = rollout.log_probs_and_entropy(self.policy, settings.temperature)
         reference = rollout.log_probs(self.reference, settings.temperature)
-        old_values = rollout.values(self.critic)
         kl = objective.kl_k1(old_log_probs, reference)
         rewards = objective.token_rewards(rollout.scores, kl, rollout.mask, self.kl_control.coefficient)
-        warming_up = step < settings.critic_warmup_iterations
-        # At first the critic learns what answers really got (lambda 1): its own first values of prefixes are noise.
-        gae_lambda = 1.0 if warming_up else settings.gae_lambda
-        raw, returns = objective.generalised_advantages(
-            rewards, old_values, rollout.mask, settings.discount, gae_lambda
-        )
-        if warming_up:
-            updates = self._warm_critic(rollout, returns)
+        if self.critic:
+            measured = self._learn_with_critic(step, rollout, old_log_probs, rewards, self.critic)
         else:
-            advantages = objective.whiten(raw, rollout.mask)
-            updates = self._update(step, rollout, old_log_probs, old_values, advantages, returns)
+            raw = objective.group_advantages(rewards, settings.answers_per_prompt)
+            advantages = objective.whiten(torch.where(rollout.mask, raw[:, None], 0.0), rollout.mask)
+            measured = self._update(step, rollout, old_log_probs, advantages)
         watcher.sample(drawn[0][-1].content, rollout.answers[0].text)
         mask = rollout.mask
         kl_per_sequence = torch.where(mask, kl, 0).sum(-1).mean().item()
         coefficient = self.kl_control.coefficient
         self.kl_control.update(kl_per_sequence, len(rollout.answers))
-        return updates | {
+        return measured | {
             "reward": rollout.scores.mean().item(),
             "kl_per_sequence": kl_per_sequence,
             "kl_coefficient_per_token": coefficient,
@@ -104,13 +109,12 @@ class PPOStage:
             "entropy": objective.masked_mean(entropy, mask).item(),
             "answer_tokens": mask.sum(-1).float().mean().item(),
             "ended": sum(answer.ended for answer in rollout.answers) / len(rollout.answers),
-            "explained_variance": objective.explained_variance(old_values, returns, mask),
             "sampling_gap": (old_log_probs - rollout.sampled_log_probs)[mask].abs().mean().item(),
         }
 
     def _draw(self, step: int) -> list[Messages]:
         """The conversations of iteration `step`: a fresh shuffle each time all have been used."""
-        count, total = self.settings.episodes, len(self.conversations)
+        count, total = self.settings.episodes // self.settings.answers_per_prompt, len(self.conversations)
         chosen = []
         for position in range(step * count, (step + 1) * count):
             round_number, place = divmod(position, total)
@@ -125,7 +129,10 @@ class PPOStage:
             max_tokens=settings.max_answer_tokens,
             seed=self.seed * 1_000_003 + step,
         )
-        answers = [samples[0] for samples in self.engine.generate(prompts, sampling)]
+        samples = settings.answers_per_prompt
+        answers = [answer for group in self.engine.generate(prompts, sampling, samples) for answer in group]
+        prompts = [prompt for prompt in prompts for _ in range(samples)]
+        conversations = [messages for messages in conversations for _ in range(samples)]
         scores = self._scores(conversations, answers)
         order = _shuffled(len(answers), self.seed, 2 * step + 1)
         return build_rollout(
@@ -146,18 +153,29 @@ class PPOStage:
         missing = settings.missing_end_score
         return [score if answer.ended else missing for score, answer in zip(scores, answers, strict=True)]
 
+    def _learn_with_critic(
+        self, step: int, rollout: Rollout, old_log_probs: Tensor, rewards: Tensor, critic: Critic
+    ) -> dict[str, float]:
+        """Advantages by the critic, and the updates of both; at first of the critic alone."""
+        settings, mask = self.settings, rollout.mask
+        warming_up = step < settings.critic_warmup_iterations
+        # At first the critic learns what answers really got (lambda 1): its own first values of prefixes are noise.
+        gae_lambda = 1.0 if warming_up else settings.gae_lambda
+        values = critic.values(rollout)
+        raw, returns = objective.generalised_advantages(rewards, values, mask, settings.discount, gae_lambda)
+        if warming_up:
+            measured = critic.warm_up(rollout, returns)
+        else:
+            fit = Fit(critic, values, returns)
+            measured = self._update(step, rollout, old_log_probs, objective.whiten(raw, mask), fit)
+        return measured | {"explained_variance": objective.explained_variance(values, returns, mask)}
+
     def _update(
-        self,
-        step: int,
-        rollout: Rollout,
-        old_log_probs: Tensor,
-        old_values: Tensor,
-        advantages: Tensor,
-        returns: Tensor,
+        self, step: int, rollout: Rollout, old_log_probs: Tensor, advantages: Tensor, fit: "Fit | None" = None
     ) -> dict[str, float]:
         """All epochs and minibatches; metrics are means over them."""
         settings = self.settings
-        before, last = settings.critic_warmup_iterations, settings.last_rate_share
+        before, last = settings.critic_warmup_iterations if fit else 0, settings.last_rate_share
         rate = linear_schedule(
             step - before, settings.iterations - before, settings.warmup_iterations, settings.learning_rate, last
         )
@@ -165,16 +183,25 @@ class PPOStage:
         sums: dict[str, float] = {}
         for epoch, (number, minibatch) in itertools.product(range(settings.epochs), enumerate(rollout.minibatches)):
             tokens = sum(len(part.batch.targets) for part in minibatch)
-            metrics = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "approximate_kl"), 0.0)
+            metrics = dict.fromkeys(("policy_loss", "clip_fraction", "approximate_kl"), 0.0)
             for part in minibatch:
-                old, returned = rollout.gather(part, old_values), rollout.gather(part, returns)
-                metrics["value_loss"] += self._critic_gradient(part, old, returned, settings.value_clip, tokens)
                 gap = self._policy_gradient(
                     part, rollout.gather(part, old_log_probs), rollout.gather(part, advantages), tokens, metrics
                 )
                 if epoch == number == 0:
                     self._check_ratio(gap)
-            self.critic_optimizer.step(critic_rate)
+            if fit:
+                metrics["value_loss"] = sum(
+                    fit.critic.add_gradient(
+                        part,
+                        rollout.gather(part, fit.old_values),
+                        rollout.gather(part, fit.returns),
+                        settings.value_clip,
+                        tokens,
+                    )
+                    for part in minibatch
+                )
+                fit.critic.optimizer.step(critic_rate)
             if settings.ptx_coefficient:
                 metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
             metrics["gradient_norm"] = self.optimizer.step(rate)
@@ -182,26 +209,6 @@ class PPOStage:
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
         return sums
-
-    def _warm_critic(self, rollout: Rollout, returns: Tensor) -> dict[str, float]:
-        """Fit the critic alone, over several passes, without a clip: no policy is misled by a jump yet."""
-        epochs = self.settings.critic_warmup_epochs
-        total = 0.0
-        for _, minibatch in itertools.product(range(epochs), rollout.minibatches):
-            tokens = sum(len(part.batch.targets) for part in minibatch)
-            for part in minibatch:
-                returned = rollout.gather(part, returns)
-                total += self._critic_gradient(part, returned, returned, math.inf, tokens)
-            self.critic_optimizer.step(self.settings.critic_learning_rate)
-        return {"value_loss": total / (epochs * self.settings.minibatches)}
-
-    def _critic_gradient(
-        self, part: Slice, old_values: Tensor, returns: Tensor, value_clip: float, tokens: int
-    ) -> float:
-        values = token_values(self.critic, part.batch)
-        loss = objective.value_loss(values, old_values, returns, value_clip) / tokens
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
 
     def _policy_gradient(
         self, part: Slice, old_log_probs: Tensor, advantages: Tensor, tokens: int, metrics: dict[str, float]
@@ -243,9 +250,13 @@ class PPOStage:
             for average, parameter in zip(self.average, self.optimizer.parameters, strict=False):
                 parameter.copy_(average)
 
+    def _optimizers(self) -> list[tuple[str, Optimizer]]:
+        critic = [("critic", self.critic.optimizer)] if self.critic else []
+        return [("policy", self.optimizer), *critic]
+
     def tensors(self) -> dict[str, Tensor]:
         """See `train.loop.Stage`."""
-        parts = {"policy": self.optimizer.tensors(), "critic": self.critic_optimizer.tensors()}
+        parts = {name: optimizer.tensors() for name, optimizer in self._optimizers()}
         named = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
         scale = self.reward_scale
         adapted = [self.kl_control.coefficient, scale.count, scale.mean, scale.squares]
@@ -257,7 +268,7 @@ class PPOStage:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
-        for part, optimizer in (("policy", self.optimizer), ("critic", self.critic_optimizer)):
+        for part, optimizer in self._optimizers():
             prefix = f"{part}."
             optimizer.restore({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         for number, average in enumerate(self.average):
