@@ -266,9 +266,12 @@ def test_the_critic_warms_up_alone(tmp_path: Path) -> None:
         policy = [weight.detach().clone() for weight in stage.policy.parameters()]
         stage.advance(0, SILENT)
         assert all(torch.equal(a, b) for a, b in zip(policy, stage.policy.parameters(), strict=True))
-        before = [weight.detach().clone() for weight in stage.policy.parameters()]
+        assert stage.critic is not None
+        models = (stage.policy, stage.critic.model)
+        before = [[weight.detach().clone() for weight in model.parameters()] for model in models]
         losses.append(stage.advance(1, SILENT)["value_loss"])
-        assert any(not torch.equal(a, b) for a, b in zip(before, stage.policy.parameters(), strict=True))
+        for old, model in zip(before, models, strict=True):
+            assert any(not torch.equal(a, b) for a, b in zip(old, model.parameters(), strict=True))
     assert losses[1] < losses[0] / 2
 
 
