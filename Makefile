@@ -41,5 +41,9 @@ check: .venv/installed
 mutants: .venv/installed
 	$(BIN)/python tests/mutants/run.py
 
+.venv/bench-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
+	touch $@
+
 clean:
 	rm -rf .venv workspace
