@@ -139,7 +139,7 @@ class PolicySection(Section):
 
 
 class RewardPart(Section):
-    """One of the rewards whose weighted sum PPO raises."""
+    """One of the rewards whose weighted sum PPO raises and best-of-n chooses by."""
 
     name: str = Field(description="Its mean is the metric reward_NAME.", pattern=r"^[a-z0-9_]+$")
     source: str = Field(
@@ -284,7 +284,7 @@ class BestOfNSection(Section):
 
     iterations: Count = Field(8, description="Rounds of sampling, choosing and fine-tuning.")
     prompts: Count = Field(32, description="Prompts per iteration.")
-    samples: Count = Field(4, description="Answers per prompt, of which the reward model picks the best.")
+    samples: Count = Field(4, description="Answers per prompt, of which the best by ppo.rewards is kept.")
     temperature: Positive = Field(1.0, description="Of the answers.")
     max_answer_tokens: Count = Field(96, description="Longest answer.")
     epochs: Count = Field(1, description="Passes over an iteration's chosen answers.")

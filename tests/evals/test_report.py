@@ -17,6 +17,7 @@ from accordant.evals.report import (
     report_lines,
     signed,
     summary,
+    terminal_report,
     write_report,
 )
 
@@ -345,6 +346,7 @@ def test_the_report_quotes_the_guards(run: Path) -> None:
     text = page_of(run).text
     assert "Iteration 5, warned: entropy = 0.1 <is> under." in text
     assert "Iteration 6, stopped: x." in text
+    assert "PPO's guards, iteration 5, warned: entropy = 0.1 <is> under" in terminal_report(run)
 
 
 def test_one_step_and_values_that_are_no_numbers_are_enough(run: Path) -> None:
@@ -406,6 +408,9 @@ def test_the_gate_is_shown_with_figures_limits_and_verdicts(run: Path) -> None:
         assert shown in text
     said = "In the gate of the reward model this did not hold and was overruled by the recipe: length bias; good answer"
     assert text.index(said) < text.index("Results"), "an overruled check is part of the summary"
+    lines = terminal_report(run)
+    assert " ".join(lines[-2:]).startswith(said[:40])
+    assert all(len(line) <= 80 for line in lines)
     figures = report_figures(run)["gate"]
     assert {row["name"]: row["verdict"] for row in figures} == gate_rows(html)
 

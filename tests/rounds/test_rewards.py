@@ -77,6 +77,28 @@ def test_a_round_with_every_kind_of_reward(recipe: Path, module: Path, tmp_path:
         train_ppo(work)
 
 
+def test_best_of_n_chooses_by_the_same_rewards(recipe: Path, module: Path) -> None:
+    """The reward is minus the length, so its mean is minus the mean length; and the recipe tells runs apart by it."""
+    short = [
+        {"name": "short", "source": "length", "weight": -1},
+        {"name": "polite", "source": f"{module.stem}:polite", "weight": 0},
+    ]
+    loaded = load_recipe(recipe, {"policy.methods": ["best_of_n"], "ppo.rewards": short})
+    run_round(loaded, SILENT)
+    folder = folder_of(recipe) / "best_of_n"
+    for row in read_metrics(folder / "metrics.jsonl"):
+        assert row["reward"] == pytest.approx(-row["answer_tokens"])
+        assert row["best_reward"] >= row["reward"]
+    parents = read_json(folder / "checkpoint" / "run.json")["parents"]
+    assert set(parents) == {"sft", "reward", "ppo.rewards", "ppo.rewards.polite"}
+    other = load_recipe(recipe, {"policy.methods": ["best_of_n"], "ppo.rewards": short[1:]})
+    with pytest.raises(AccordantError, match="other settings"):
+        run_round(other, SILENT)
+    module.write_text(POLITE + "\n")
+    with pytest.raises(AccordantError, match=r"ppo.rewards.polite is not the reward that the run was made with"):
+        reproduce(folder.parent, SILENT, "best_of_n")
+
+
 def test_a_run_goes_on_with_the_mended_function(
     recipe: Path, module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

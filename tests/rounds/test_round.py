@@ -121,7 +121,11 @@ def test_each_method_makes_a_policy_beside_the_others(recipe: Path) -> None:
     evaluation = read_json(folder / "evaluation.json")
     assert list(evaluation["systems"]) == ["base", "SFT", "best of 2", "PPO", "DPO", "SFT on best"]
     assert {"DPO - SFT", "SFT on best - best of 2", "PPO - DPO"} <= set(evaluation["differences"])
-    assert set(read_json(folder / "best_of_n" / "checkpoint" / "run.json")["parents"]) == {"sft", "reward"}
+    assert set(read_json(folder / "best_of_n" / "checkpoint" / "run.json")["parents"]) == {
+        "sft",
+        "reward",
+        "ppo.rewards",
+    }
     weights = {(folder / m / "checkpoint" / "model.safetensors").read_bytes() for m in ("sft", *METHOD_NAMES)}
     assert len(weights) == 4
     page = (folder / "report.html").read_text()

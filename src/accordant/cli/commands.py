@@ -28,13 +28,12 @@ console = Console()
 def round(recipe: Recipe_, base: Base_ = None, set_: Set_ = None) -> None:
     """Run a whole round: base, SFT, reward models, policies, evaluation, report. Goes on where it was stopped."""
     from accordant.cli.live import LiveWatcher
-    from accordant.evals.report import report_lines
-    from accordant.files import read_json
+    from accordant.evals.report import terminal_report
     from accordant.rounds.run import run_round
 
     loaded = _recipe(recipe, base, set_)
     report = run_round(loaded, LiveWatcher(console))
-    for line in report_lines(read_json(report.parent / "evaluation.json")):
+    for line in terminal_report(report.parent):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
 
@@ -150,12 +149,11 @@ def report(
     run: Annotated[str, typer.Argument(help="Name of a run in the workspace, or its folder.")], as_json: Json_ = False
 ) -> None:
     """Write a run's HTML report again and print its figures."""
-    from accordant.evals.report import report_figures, report_lines, write_report
-    from accordant.files import read_json
+    from accordant.evals.report import report_figures, terminal_report, write_report
 
     folder = _run_folder(run)
     path = write_report(folder)
-    for line in report_lines(read_json(folder / "evaluation.json")):
+    for line in terminal_report(folder):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"report: {path}", soft_wrap=True, highlight=False)
     if as_json:

@@ -1,6 +1,7 @@
 """One training round as one HTML page that needs no network and no script, as terminal lines, and as figures."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -73,7 +74,7 @@ def write_report(folder: Path) -> Path:
                 for panel in policy_panels(folder, method, systems.index(name) % 6)
             ),
         ],
-        guards=read_journal(folder / "ppo" / JOURNAL),
+        guards=_guards_of(folder),
         by_tag=tag_panel(evaluation["by_tag"], systems),
         gate=_gate_table(gate),
         reliability=reliability_panel(gate["measured"]["reliability"]) if gate else None,
@@ -105,6 +106,13 @@ def report_figures(folder: Path) -> dict[str, Any]:
     gate = _gate_table(_read_gate(folder))
     finite: dict[str, Any] = _without_infinities(figures | {"final": curves, "gate": gate})
     return finite
+
+
+def terminal_report(folder: Path) -> list[str]:
+    """A run's headline figures and what gate and guards said, in lines of at most 80 characters, without markup."""
+    lines = report_lines(read_json(folder / "evaluation.json"))
+    said = [f"PPO's guards, iteration {row['step'] + 1}, {row['done']}: {row['line']}" for row in _guards_of(folder)]
+    return lines + [line for one in gate_sentences(_read_gate(folder)) + said for line in textwrap.wrap(one, 80)]
 
 
 def report_lines(evaluation: Mapping[str, Any]) -> list[str]:
@@ -221,6 +229,10 @@ def gate_sentences(gate: Mapping[str, Any]) -> list[str]:
         if names := [CHECK_TITLES[name].lower() for name, found in verdicts if found["verdict"] == verdict]:
             sentences.append(f"In the gate of the reward model this did not hold{how}: {'; '.join(names)}.")
     return sentences
+
+
+def _guards_of(folder: Path) -> list[dict[str, Any]]:
+    return read_journal(folder / "ppo" / JOURNAL)
 
 
 def _read_gate(folder: Path) -> dict[str, Any]:

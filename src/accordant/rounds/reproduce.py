@@ -208,8 +208,9 @@ def _check_data(record: Mapping[str, Any]) -> None:
 
 
 def _check_rewards(recipe: Recipe, recorded: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, digest in outside_sources(recipe.ppo.rewards).items() if "ppo" in recorded else ():
-        if recorded["ppo"]["parents"].get(name) != digest:
+    trained = [recorded[stage]["parents"] for stage in ("ppo", "best_of_n") if stage in recorded]
+    for name, digest in outside_sources(recipe.ppo.rewards).items() if trained else ():
+        if any(parents.get(name) != digest for parents in trained):
             raise AccordantError(f"{name} is not the reward that the run was made with; bring that one back")
 
 

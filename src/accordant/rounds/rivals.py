@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from accordant.model.hub import load_scalar_model, load_transformer
+from accordant.files import digest
+from accordant.model.hub import load_transformer
 from accordant.rounds.data import ranking_parts
+from accordant.rounds.rewards import build_reward, outside_sources
 from accordant.rounds.stages import Round, Save, once, policy_saver, reward_halves
 from accordant.text import Renderer
 from accordant.train.best_of_n import BestOfNStage
 from accordant.train.dpo import DPOStage
 from accordant.train.loop import run_stage
-from accordant.train.ppo import RewardModelReward
 
 
 def dpo(work: Round, sft_folder: Path) -> Path:
@@ -31,19 +32,21 @@ def dpo(work: Round, sft_folder: Path) -> Path:
 
 
 def best_of_n(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
-    """Tune the SFT model on the best of its own answers by the reward model."""
+    """Tune the SFT model on the best of its own answers, by the rewards that PPO would raise."""
     recipe = work.recipe
+    parts = recipe.ppo.rewards
+    outside = outside_sources(parts) | {"ppo.rewards": digest([part.model_dump(mode="json") for part in parts])}
+    work.fingerprints |= outside
 
     def train(folder: Path) -> Save:
         renderer = Renderer.load(sft_folder)
         tokens = recipe.run.micro_batch_tokens
         policy = load_transformer(sft_folder, work.dtype, work.device)
-        rewarder = load_scalar_model(reward_folder, work.dtype, work.device)
-        reward = RewardModelReward(rewarder, renderer, tokens)
+        reward = build_reward(parts, reward_folder, renderer, tokens, work.dtype, work.device)
         stage = BestOfNStage(
             policy, reward, renderer, work.data.prompts, recipe.best_of_n, recipe.run.seed, tokens, work.workers
         )
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers)
         return policy_saver(policy, renderer)
 
-    return once(work, "best_of_n", recipe.best_of_n, ("sft", "reward"), train)
+    return once(work, "best_of_n", recipe.best_of_n, ("sft", "reward", *outside), train)
