@@ -213,11 +213,13 @@ def serve(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its tuned policy).")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    settings: Annotated[Path | None, typer.Option(help="A TOML file: limits, times, logs.")] = None,
 ) -> None:
-    """Serve a chat page."""
+    """Serve a chat page, and an API in OpenAI's shape under /v1."""
     from accordant.serve.run import serve as run_server
+    from accordant.serve.settings import load_settings
 
-    run_server(_checkpoint(checkpoint), host, port, console)
+    run_server(_checkpoint(checkpoint), host, port, console, settings=load_settings(settings) if settings else None)
 
 
 @app.command()

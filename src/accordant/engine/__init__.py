@@ -3,7 +3,9 @@
 Imports `model`, `text` and the base modules; never `train` or `serve`.
 """
 
-from accordant.engine.generate import Engine, Generation, Progress
+from accordant.engine.ask import Ask, Generation
+from accordant.engine.generate import Engine, Progress, Request, Row, Source
 from accordant.engine.sampler import Sampling
+from accordant.engine.shaping import Nudges, TokenChoice
 
-__all__ = ["Engine", "Generation", "Progress", "Sampling"]
+__all__ = ["Ask", "Engine", "Generation", "Nudges", "Progress", "Request", "Row", "Sampling", "Source", "TokenChoice"]

@@ -22,6 +22,14 @@ class KeyValueCache:
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.count = 0
+        self._context = config.context
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for `capacity` tokens in each row; what is there stays. It grows in doubling steps."""
+        room = self.keys.shape[3]
+        if capacity > room:
+            more = (0, 0, 0, max(capacity, min(2 * room, self._context)) - room)
+            self.keys, self.values = F.pad(self.keys, more), F.pad(self.values, more)
 
     def keep(self, staying: Sequence[int]) -> list[int]:
         """Drop every row that is not in `staying`; the last ones take the places of the dropped.

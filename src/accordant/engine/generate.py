@@ -1,19 +1,21 @@
 """The engine: prompts in, answers with log-probs out, in batches or as a stream.
 
-One loop (`_steps`) serves both: one token per row and step; rows that ended leave the batch, and once enough of them
-have left, the next prompts take their places.
+One loop (`_steps`) serves all: one token per row and step; rows that ended leave the batch, and a source says which
+requests take their places, and when. Each row is drawn by its own sampling.
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from accordant.engine.ask import Ask, Generation
 from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
-from accordant.engine.sampler import Sampling, choose, uniforms
+from accordant.engine.grammar import Grammars
+from accordant.engine.sampler import Sampling, choose_each, uniforms
+from accordant.engine.shaping import Shaper, likeliest
 from accordant.errors import AccordantError
 from accordant.model import Transformer
 from accordant.model.linear import pack_linear_layers
@@ -23,23 +25,8 @@ Progress = Callable[[int, int], None]
 """Called with (answers done, answers in all)."""
 
 
-@dataclass
-class Generation:
-    """One answer: `ids` with the end-of-turn token where it ended, and the log-prob of each as it was sampled.
-
-    `pieces` are the text that each token added; together they are `text`, unless a stop text was cut off it.
-    """
-
-    ids: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    text: str = ""
-    finish: Literal["stop", "length"] = "length"
-    pieces: list[str] = field(default_factory=list)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the model closed its turn (or a stop text did)."""
-        return self.finish == "stop"
+Source = Callable[[int], "list[Request]"]
+"""The next requests for so many free rows, asked for before each step; none, with no row in use, ends the steps."""
 
 
 class Engine:
@@ -53,6 +40,7 @@ class Engine:
 
     def __init__(self, model: Transformer, renderer: Renderer, rows: int = 64) -> None:
         self.model, self.renderer, self.rows = model, renderer, rows
+        self._grammars = Grammars(renderer.tokenizer, model.config.vocab_size)
 
     def generate(
         self,
@@ -78,7 +66,7 @@ class Engine:
             rows = [Row(self.renderer, sampling, answer, number) for number, answer in own]
             requests += [Request(prompts[i], rows[start : start + together]) for start in range(0, samples, together)]
         done = 0
-        for live, tokens, log_probs in self._steps(requests, sampling):
+        for live, tokens, log_probs in self._all(requests, sampling.max_tokens):
             for row, token, log_prob in zip(live, tokens, log_probs, strict=True):
                 row.push(token, log_prob)
                 if row.over:
@@ -97,11 +85,48 @@ class Engine:
         answer = Generation()
         row = Row(self.renderer, sampling, answer, 0)
         sent = 0
-        for _, tokens, log_probs in self._steps(deque([Request(prompt, [row])]), sampling):
+        for _, tokens, log_probs in self._all(deque([Request(prompt, [row])]), sampling.max_tokens):
             row.push(tokens[0], log_probs[0])
             yield answer.text[sent : row.certain]
             sent = row.certain
         return answer
+
+    def request(self, ask: Ask) -> "Request":
+        """What `serve` takes: may be called in any thread.
+
+        Raises:
+            AccordantError: when the answer cannot fit in the context, or the schema cannot be followed.
+        """
+        self._check([ask.prompt], ask.sampling)
+        rows = []
+        for number in range(ask.samples):
+            shapers: list[Shaper] = [] if ask.nudges is None else [ask.nudges]
+            if ask.schema is not None:
+                shapers.append(self._grammars.follow(ask.schema))
+            row = Row(self.renderer, ask.sampling, Generation(), number)
+            row.shapers, row.alternatives = tuple(shapers), ask.alternatives
+            rows.append(row)
+        return Request(ask.prompt, rows)
+
+    def serve(self, source: Source) -> "Generator[list[Row], None, None]":
+        """Answer whatever comes from `source`; yields after each step the rows that have one more token.
+
+        Requests join between two steps. Whoever iterates may set `over` of a row, which then leaves before the next
+        step. An answer is what it would be alone, up to the rounding of the kernels.
+        """
+        for live, tokens, log_probs in self._steps(source, self.rows, 0):
+            for row, token, log_prob in zip(live, tokens, log_probs, strict=True):
+                row.push(token, log_prob)
+            yield live
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model has."""
+        return self.model.config.vocab_size
+
+    def spell(self, token: int) -> bytes:
+        """The bytes that a token stands for; a character may take several tokens."""
+        return self._grammars.spell(token)
 
     def _check(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
         """Refuse before any work is done what cannot be answered."""
@@ -114,43 +139,47 @@ class Engine:
                 f"{self.model.config.context}"
             )
 
-    @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
-    def _steps(
-        self, requests: "deque[Request]", sampling: Sampling
-    ) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
-        """Yield (rows, their next tokens, their log-probs) until every row of `requests` is over.
+    def _all(self, requests: "deque[Request]", max_tokens: int) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
+        """`_steps` over requests that are all known; `requests` is emptied from the left.
 
-        Whoever iterates pushes the tokens to the rows. `requests` is emptied from the left.
+        Prompts enter only when a quarter of the rows is free: read together they cost less.
+        """
+        most = min(self.rows, sum(len(request.rows) for request in requests))
+        capacity = max((len(request.prompt) for request in requests), default=0) + max_tokens
+
+        def source(room: int) -> list[Request]:
+            return _fitting(requests, room) if 4 * room >= most else []
+
+        return self._steps(source, most, capacity)
+
+    @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
+    def _steps(self, source: Source, most: int, capacity: int) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
+        """Yield (rows, their next tokens, their log-probs) until `source` has nothing more; `most` rows at once.
+
+        Whoever iterates pushes the tokens to the rows.
         """
         pack_linear_layers(self.model)
-        most = min(self.rows, sum(len(request.rows) for request in requests))
-        capacity = max((len(request.prompt) for request in requests), default=0) + sampling.max_tokens
         dtype, device = self.model.lm_head.weight.dtype, self.model.device
         cache = KeyValueCache(self.model.config, most, capacity, dtype, device)
         live: list[Row] = []
         logits = torch.empty(0, self.model.config.vocab_size, dtype=dtype, device=device)
-        while live or requests:
-            if entering := self._entering(requests, self.rows - len(live)):
+        while True:
+            if entering := source(most - len(live)):
+                cache.reserve(max(len(request.prompt) + request.longest for request in entering))
                 logits = torch.cat((logits, self._prefill(entering, cache)))
                 live = live + [row for request in entering for row in request.rows]
+            if not live:
+                return
             draws = torch.stack([row.uniforms[len(row.answer.ids)] for row in live])
-            tokens, log_probs = choose(logits, draws, sampling)
+            tokens, log_probs = choose_each(_shaped(logits, live), draws, [row.sampling for row in live])
+            for place, row in enumerate(live):
+                row.note(logits[place], int(tokens[place]))
             yield live, tokens.tolist(), log_probs.tolist()
             staying = [place for place, row in enumerate(live) if not row.over]
             if len(staying) < len(live):
                 order = cache.keep(staying)
                 tokens, live = tokens[order], [live[place] for place in order]
             logits = self.model(tokens, DecodeAttention(cache)) if live else logits[:0]
-
-    def _entering(self, requests: "deque[Request]", room: int) -> list["Request"]:
-        """The next requests that fit in `room` rows; none while less than a quarter of all rows is free."""
-        entering: list[Request] = []
-        if 4 * room < self.rows:
-            return entering
-        while requests and len(requests[0].rows) <= room:
-            room -= len(requests[0].rows)
-            entering.append(requests.popleft())
-        return entering
 
     def _prefill(self, requests: "list[Request]", cache: KeyValueCache) -> Tensor:
         """Compute each prompt once and give it to all its rows; returns the logits after it, (rows, vocabulary)."""
@@ -169,6 +198,33 @@ class Request:
     prompt: list[int]
     rows: "list[Row]"
 
+    @property
+    def longest(self) -> int:
+        """Most tokens of an answer."""
+        return self.rows[0].sampling.max_tokens
+
+
+def _fitting(requests: deque[Request], room: int) -> list[Request]:
+    """Take from the left as many as fit in `room` rows."""
+    entering: list[Request] = []
+    while requests and len(requests[0].rows) <= room:
+        room -= len(requests[0].rows)
+        entering.append(requests.popleft())
+    return entering
+
+
+def _shaped(logits: Tensor, rows: "list[Row]") -> Tensor:
+    """The logits to draw from; a copy where a row has shapers."""
+    if not any(row.shapers for row in rows):
+        return logits
+    shaped = logits.float()
+    if shaped is logits:
+        shaped = logits.clone()
+    for place, row in enumerate(rows):
+        for shaper in row.shapers:
+            shaper.shape(shaped[place], row.answer.ids)
+    return shaped
+
 
 class Row:
     """Collects the tokens of one answer and knows when it is over.
@@ -178,16 +234,28 @@ class Row:
         sampling: how the answer is drawn.
         answer: filled token by token.
         number: decides, with the seed, the row's random numbers.
+
+    Attributes:
+        over: no more tokens; set it to let the row go before its time.
+        shapers: change the logits that the next token is drawn from.
+        alternatives: how many of the likeliest tokens `answer.tokens` shows beside each chosen one; None: no record.
     """
+
+    shapers: tuple[Shaper, ...] = ()
+    alternatives: int | None = None
 
     def __init__(self, renderer: Renderer, sampling: Sampling, answer: Generation, number: int) -> None:
         self._end = renderer.tokenizer.end_of_turn
         self._stream = TextStream(renderer.tokenizer)
-        self._stop = sampling.stop
-        self._most = sampling.max_tokens
+        self.sampling = sampling
         self.uniforms = uniforms(sampling.seed, number, sampling.max_tokens)
         self.answer = answer
         self.over = False
+
+    def note(self, logits: Tensor, token: int) -> None:
+        """Record what else could have been drawn, where that is asked for; the turn's end is no part of the text."""
+        if self.alternatives is not None and token != self._end:
+            self.answer.tokens.append(likeliest(logits, token, self.alternatives))
 
     def push(self, token: int, log_prob: float) -> None:
         """Add one token; the row is over at the end of the turn, at a stop text (cut off), or out of tokens."""
@@ -195,13 +263,13 @@ class Row:
         answer.ids.append(token)
         answer.log_probs.append(log_prob)
         ends = token == self._end
-        self.over = ends or len(answer.ids) == self._most
+        self.over = ends or len(answer.ids) == self.sampling.max_tokens
         piece = "" if ends else self._stream.push(token)
         if self.over:
             piece += self._stream.flush()  # what was held back of the last character
         answer.pieces.append(piece)
         answer.text += piece
-        cuts = [] if ends else [place for stop in self._stop if (place := answer.text.find(stop)) >= 0]
+        cuts = [] if ends else [place for stop in self.sampling.stop if (place := answer.text.find(stop)) >= 0]
         if cuts:
             answer.text = answer.text[: min(cuts)]
         if ends or cuts:
@@ -213,5 +281,7 @@ class Row:
         text = self.answer.text
         if self.over:
             return len(text)
-        held = max((n for stop in self._stop for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+        held = max(
+            (n for stop in self.sampling.stop for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0
+        )
         return len(text) - held

@@ -1,5 +1,6 @@
 """Choosing the next token, with its log-probability under the distribution it was drawn from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,20 @@ def choose(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor,
     target = uniform.to(cumulative) * cumulative[:, -1]
     tokens = torch.searchsorted(cumulative, target[:, None], right=True).squeeze(-1)
     return tokens, log_probs.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+def choose_each(logits: Tensor, uniform: Tensor, samplings: Sequence[Sampling]) -> tuple[Tensor, Tensor]:
+    """`choose` where each row has a sampling of its own; those with one temperature and top_p are drawn together."""
+    alike: dict[tuple[float, float], list[int]] = {}
+    for row, sampling in enumerate(samplings):
+        alike.setdefault((sampling.temperature, sampling.top_p), []).append(row)
+    if len(alike) == 1:
+        return choose(logits, uniform, samplings[0])
+    tokens = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    log_probs = torch.empty(len(logits), device=logits.device)
+    for rows in alike.values():
+        tokens[rows], log_probs[rows] = choose(logits[rows], uniform[rows], samplings[rows[0]])
+    return tokens, log_probs
 
 
 def _nucleus(log_probs: Tensor, top_p: float) -> Tensor:

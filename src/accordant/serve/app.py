@@ -1,137 +1,82 @@
-"""The web app: the page, what it asks, and answers streamed as they are written."""
+"""The web app: the page, the API, and what stands before both."""
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
-from accordant.engine import Sampling
-from accordant.errors import AccordantError
-from accordant.serve.events import PING, Done, Error, Waiting, encode
-from accordant.serve.guard import Guard, problem
-from accordant.serve.history import Prompter, fit
-from accordant.serve.requests import About, ChatRequest, explain
-from accordant.serve.worker import Busy, Job, Speaker, Worker
+from accordant.serve.faults import say_every_fault_in_one_line
+from accordant.serve.guard import Guard
+from accordant.serve.limits import Limiter, UsageCounts, UsageLog
+from accordant.serve.logs import Observed
+from accordant.serve.metrics import Metrics
+from accordant.serve.principal import Keys
+from accordant.serve.requests import About
+from accordant.serve.routes import chat_completions, completions, models, moderations, operations, page
+from accordant.serve.scheduler import Scheduler, Speaker
+from accordant.serve.service import Moderator, Service
+from accordant.serve.settings import ServeSettings
 
 PAGE = Path(__file__).with_name("page")
-PING_SECONDS = 10.0
-
-
-class Engine(Speaker, Protocol):
-    """What the app needs of `accordant.engine.Engine`."""
-
-    @property
-    def renderer(self) -> Prompter:
-        """Turns conversations into prompts."""
 
 
 def create_app(
-    engine: Engine,
+    engine: Speaker,
     title: str = "Accordant",
-    checkpoint_name: str = "",
+    checkpoint_name: str = "model",
     facts: Mapping[str, str] | None = None,
     *,
     context: int = 2048,
     host: str = "127.0.0.1",
-    most_waiting: int = 8,
+    settings: ServeSettings | None = None,
+    keys: Keys | None = None,
+    usage: UsageLog | None = None,
+    moderator: Moderator | None = None,
 ) -> FastAPI:
-    """The chat page and its API around one engine.
+    """The chat page and the API around one engine.
 
     Args:
-        engine: makes the answers, in the app's one worker thread.
+        engine: makes the answers, in the app's one model thread.
         title: name of the service on the page.
-        checkpoint_name: which model it is.
+        checkpoint_name: which model it is, on the page and as `model` in the API.
         facts: short facts on the model, label to text; `Parameters` appears in the page's opening sentence.
         context: most tokens of a prompt and its answer together.
         host: the address that the server binds; the only name besides localhost that it answers to.
-        most_waiting: how many requests may wait for the one that is answered.
+        settings: limits and times.
+        keys: who may ask; without them everybody who reaches the server.
+        usage: where it is counted what was used; in memory by default.
+        moderator: judges texts for /v1/moderations.
     """
-    worker = Worker(engine, most_waiting)
-    about = About(title=title, checkpoint=checkpoint_name, facts=dict(facts or {}))
+    settings = settings or ServeSettings()
+    metrics = Metrics()
+    scheduler = Scheduler(engine, settings.most_waiting, settings.most_waiting_each, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(worker.close)
+        await run_in_threadpool(scheduler.close)
 
     app = FastAPI(title=title, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.worker = worker
-    app.add_middleware(Guard, host=host)
-    _say_every_fault_in_one_line(app)
-
-    @app.get("/health")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", "checkpoint": checkpoint_name, "waiting": worker.waiting()}
-
-    @app.get("/api/about")
-    async def tell_about() -> About:
-        return about
-
-    @app.post("/api/chat", response_class=StreamingResponse)
-    async def chat(request: ChatRequest) -> AnswerStream:
-        room = context - request.max_tokens
-        fitted = await run_in_threadpool(fit, engine.renderer, request.messages, room)
-        seed = secrets.randbits(32) if request.seed is None else request.seed
-        sampling = Sampling(request.temperature, request.top_p, request.max_tokens, seed=seed)
-        return AnswerStream(worker, Job(fitted.prompt, sampling, fitted.turns_left_out))
-
+    app.state.service = Service(
+        engine=engine,
+        model=checkpoint_name,
+        context=context,
+        about=About(title=title, checkpoint=checkpoint_name, facts=dict(facts or {})),
+        settings=settings,
+        scheduler=scheduler,
+        metrics=metrics,
+        limiter=Limiter(lambda _: settings.limits),
+        usage=usage or UsageCounts(),
+        keys=keys,
+        moderator=moderator,
+    )
+    app.add_middleware(Guard, host=host, request_seconds=settings.request_seconds, write_seconds=settings.write_seconds)
+    app.add_middleware(Observed, metrics=metrics)
+    say_every_fault_in_one_line(app)
+    for routes in (operations, page, chat_completions, completions, models, moderations):
+        app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
-
-
-class AnswerStream(StreamingResponse):
-    """The events of one job; when the reader goes away, for whatever reason, the job is dropped."""
-
-    def __init__(self, worker: Worker, job: Job) -> None:
-        self._worker, self._job = worker, job
-        self._ahead = worker.submit(job)
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(self._events(), headers=headers, media_type="text/event-stream")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the answer is over or the reader is gone."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._worker.drop(self._job)
-
-    async def _events(self) -> AsyncIterator[bytes]:
-        if self._ahead:
-            yield encode(Waiting(ahead=self._ahead))
-        while True:
-            try:
-                event = await asyncio.wait_for(self._job.event(), PING_SECONDS)
-            except TimeoutError:
-                yield PING
-                continue
-            yield encode(event)
-            if isinstance(event, Done | Error):
-                return
-
-
-def _say_every_fault_in_one_line(app: FastAPI) -> None:
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, explain(error.errors()))
-
-    @app.exception_handler(Busy)
-    async def busy(_: Request, error: Busy) -> JSONResponse:
-        return problem(503, str(error))
-
-    @app.exception_handler(AccordantError)
-    async def refused(_: Request, error: AccordantError) -> JSONResponse:
-        return problem(400, str(error))
-
-    @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail))

@@ -11,34 +11,53 @@ PING = b": ping\n\n"
 
 
 class Waiting(Record):
-    """Others are answered first; sent at most once, before anything else."""
+    """Others are answered first; sent before anything else, again whenever the number has changed."""
 
     type: Literal["waiting"] = "waiting"
     ahead: int = Field(ge=1)
 
 
+class Token(Record):
+    """A token that was drawn, as text and as bytes, its log-prob under the model itself, and the likeliest ones."""
+
+    text: str
+    bytes: tuple[int, ...]
+    log_prob: float
+    likeliest: tuple["Token", ...] = ()
+
+
 class Delta(Record):
-    """More text of the answer."""
+    """More text of an answer.
+
+    Attributes:
+        text: maybe empty.
+        choice: which of the answers, where several were asked for.
+        tokens: what the text was made of, for those who asked.
+    """
 
     type: Literal["delta"] = "delta"
     text: str
+    choice: int = Field(0, exclude_if=lambda choice: choice == 0)
+    tokens: tuple[Token, ...] = Field((), exclude_if=lambda tokens: not tokens)
 
 
 class Done(Record):
-    """The answer is over.
+    """An answer is over; the last of a job's answers ends it.
 
     Attributes:
-        finish: `stop` when the model closed its turn, `length` at the limit of tokens.
+        finish: `stop` when the model closed its turn, `length` at the limit of tokens, `cancelled` when it was stopped.
         prompt_tokens: tokens that the model read.
         answer_tokens: tokens that it wrote.
         turns_left_out: oldest turns (a question with its answer) that no longer fitted.
+        choice: which of the answers, where several were asked for.
     """
 
     type: Literal["done"] = "done"
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "cancelled"]
     prompt_tokens: int
     answer_tokens: int
     turns_left_out: int
+    choice: int = Field(0, exclude_if=lambda choice: choice == 0)
 
 
 class Error(Record):

@@ -15,6 +15,9 @@ class Prompter(Protocol):
     def prompt(self, messages: Sequence[Message], /) -> list[int]:
         """Ids of a conversation up to where the assistant's next answer begins."""
 
+    def words(self, text: str, /) -> list[int]:
+        """Ids of text by itself, in which no control token is meant."""
+
 
 class Fitted(NamedTuple):
     """Ids of the prompt, and how many of the oldest turns it leaves out."""

@@ -11,11 +11,11 @@ LONGEST = 2048
 """Most tokens of prompt and answer together: reading a prompt cannot be interrupted, and costs seconds beyond this."""
 
 
-def load_engine(checkpoint: Path) -> Engine:
-    """Read a checkpoint in the hub's format, in the number format that is fast here."""
+def load_engine(checkpoint: Path, rows: int = 1) -> Engine:
+    """Read a checkpoint in the hub's format, in the number format that is fast here; `rows` answers at once."""
     keep_freed_memory()
     renderer = Renderer.load(checkpoint)
-    return Engine(load_transformer(checkpoint, resolve_dtype("auto")), renderer)
+    return Engine(load_transformer(checkpoint, resolve_dtype("auto")), renderer, rows)
 
 
 def context_of(engine: Engine) -> int:

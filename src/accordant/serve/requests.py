@@ -39,10 +39,10 @@ class About(Record):
     facts: dict[str, str]
 
 
-def explain(faults: Sequence[Mapping[str, Any]]) -> str:
-    """The first of pydantic's faults as one line: field, value (short), what was expected."""
+def explain(faults: Sequence[Mapping[str, Any]], body: Any) -> str:
+    """The first of pydantic's faults in a body as one line: field, value (short), what was expected."""
     first = faults[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "body")
+    field = field_of(first, body)
     match first["type"]:
         case "json_invalid":
             return f"the request is not valid JSON: {first.get('ctx', {}).get('error', '')}".rstrip(": ")
@@ -57,3 +57,20 @@ def explain(faults: Sequence[Mapping[str, Any]]) -> str:
         shown = ascii(first["input"])
         return f"{field} = {shown if len(shown) <= 40 else shown[:37] + '...'}: {message}"
     return f"{field}: {message}" if field else message
+
+
+def field_of(fault: Mapping[str, Any], body: Any) -> str:
+    """Where in the body a fault is: `messages.0.content`.
+
+    Pydantic also names the member of a union that was tried; what is no place in the body is left out.
+    """
+    kept = []
+    for part in fault["loc"][1:]:
+        there = isinstance(body, dict) and part in body
+        there = there or (isinstance(body, list) and isinstance(part, int) and part < len(body))
+        if there:
+            kept.append(str(part))
+            body = body[part]
+        elif fault["type"] == "missing" and part == fault["loc"][-1]:
+            kept.append(str(part))
+    return ".".join(kept)

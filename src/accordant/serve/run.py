@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import socket
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from starlette.concurrency import run_in_threadpool
 
 from accordant.errors import AccordantError
 from accordant.serve.app import create_app
+from accordant.serve.guard import LARGEST_HEAD
 from accordant.serve.load import context_of, facts_of, load_engine
+from accordant.serve.logs import log_to_stderr
+from accordant.serve.principal import OneKey
+from accordant.serve.service import Service
+from accordant.serve.settings import ServeSettings, secret_for
 
 DEFAULT_PORT = 8000
 
@@ -23,25 +29,40 @@ def serve(
     port: int = DEFAULT_PORT,
     console: Console | None = None,
     title: str = "Accordant",
+    settings: ServeSettings | None = None,
 ) -> None:
-    """Serve the chat page until Ctrl-C.
+    """Serve the chat page and the API until Ctrl-C.
 
     Args:
         checkpoint: folder in the hub's format.
-        host: address to bind; anyone who reaches it may talk to the model, so the default is this machine alone.
+        host: address to bind; one that can be reached from elsewhere needs a secret (see `secret_for`).
         port: port to bind; 0 takes the first free one from 8000 on (a browser keeps conversations per port).
         console: told where the page is.
         title: name of the service on the page.
+        settings: limits and times.
 
     Raises:
-        AccordantError: when the port is taken, the address is not this machine's, or the checkpoint cannot be read.
+        AccordantError: when a secret is missing, the port is taken, the address is not this machine's, or the checkpoint cannot be read.
     """
+    settings = settings or ServeSettings()
+    secret = secret_for(host)
     with bind(host, port) as listener:
         name = name_of(checkpoint)
-        engine = load_engine(checkpoint)
-        app = create_app(engine, title, name, facts_of(engine), context=context_of(engine), host=host)
+        engine = load_engine(checkpoint, settings.answers_at_once)
+        app = create_app(
+            engine,
+            title,
+            name,
+            facts_of(engine),
+            context=context_of(engine),
+            host=host,
+            settings=settings,
+            keys=OneKey(secret) if secret else None,
+        )
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
+            console.print(f"API: base_url {address(listener)}/v1, model {name!r}", markup=False, highlight=False)
+        log_to_stderr(logging.INFO if settings.log_requests else logging.WARNING)
         run(app, listener)
 
 
@@ -79,18 +100,33 @@ def address(listener: socket.socket) -> str:
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
-    """Run an app of `create_app` until Ctrl-C or SIGTERM; answers in the making are ended and say so."""
+    """Run an app of `create_app` until Ctrl-C or SIGTERM; answers in the making end first, a second signal ends them."""
+    service: Service = app.state.service
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=service.settings.connections,
+        h11_max_incomplete_event_size=2 * LARGEST_HEAD,
+    )
     with contextlib.suppress(KeyboardInterrupt):
-        _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)).run(sockets=[listener])
+        _Server(config, service).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Ends the answers first: an open stream would hold the shutdown up."""
+    """Lets the answers end first: an open stream would hold the shutdown up."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        app = self.config.app
-        assert isinstance(app, FastAPI)
-        await run_in_threadpool(app.state.worker.close)
+        scheduler, seconds = self._service.scheduler, self._service.settings.shutdown_seconds
+        await run_in_threadpool(scheduler.finish, seconds, lambda: self.force_exit)
+        await run_in_threadpool(scheduler.close)
         await super().shutdown(sockets)
 
 

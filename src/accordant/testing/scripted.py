@@ -2,9 +2,10 @@
 
 import itertools
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 
-from accordant.engine import Generation, Sampling
+from accordant.engine import Ask, Generation, Sampling, TokenChoice
 from accordant.records import Message
 
 
@@ -15,38 +16,117 @@ class WordRenderer:
         """As many ids as messages and words."""
         return list(range(sum(1 + len(message.content.split()) for message in messages)))
 
+    def words(self, text: str, /) -> list[int]:
+        """As many ids as words."""
+        return list(range(len(text.split())))
+
+
+@dataclass
+class ScriptedRow:
+    """An answer that grows by a piece at each step."""
+
+    reply: str | Exception
+    sampling: Sampling
+    alternatives: int | None = None
+    answer: Generation = field(default_factory=Generation)
+    over: bool = False
+
+    @property
+    def certain(self) -> int:
+        """All of it."""
+        return len(self.answer.text)
+
+    def step(self) -> None:
+        """Say one more piece: a word with the space before it, which counts as one token."""
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        said, words = len(self.answer.ids), self.reply.split(" ")
+        piece = words[said] if said == 0 else f" {words[said]}"
+        self.answer.text += piece
+        self.answer.pieces.append(piece)
+        self.answer.ids.append(said)
+        self.answer.log_probs.append(0.0)
+        if self.alternatives is not None:
+            self.answer.tokens.append(TokenChoice(said, 0.0, ((said, 0.0),) * self.alternatives))
+        if said + 1 == len(words):
+            self.answer.finish, self.over = "stop", True
+        elif said + 1 == self.sampling.max_tokens:
+            self.over = True
+
+
+@dataclass(frozen=True)
+class ScriptedRequest:
+    """A prompt with its answers."""
+
+    prompt: list[int]
+    rows: list[ScriptedRow]
+
 
 class ScriptedEngine:
-    """Streams the given replies in turn, from the first again after the last, piece by piece.
+    """Says the given replies in turn, from the first again after the last, piece by piece.
 
-    A piece is a word with the space before it and counts as one token. A reply that is an exception is raised.
+    A reply that is an exception is raised.
 
     Args:
         replies: what to say.
-        delay: seconds before each piece.
+        delay: seconds before each step.
+        rows: how many answers are in the making at once.
 
     Attributes:
-        asked: prompt and sampling of each answer, in order.
+        asked: prompt and sampling of each request, in order.
+        asks: all of what was asked.
         written: pieces so far, over all answers.
     """
 
-    def __init__(self, replies: Sequence[str | Exception], delay: float = 0.0) -> None:
+    def __init__(self, replies: Sequence[str | Exception], delay: float = 0.0, rows: int = 1) -> None:
         self.renderer = WordRenderer()
+        self.rows, self.vocabulary = rows, 100_000
         self.asked: list[tuple[list[int], Sampling]] = []
+        self.asks: list[Ask] = []
         self.written = 0
         self._replies, self._delay = itertools.cycle(replies), delay
 
+    def request(self, ask: Ask) -> ScriptedRequest:
+        """As `accordant.engine.Engine.request`."""
+        self.asks.append(ask)
+        return ScriptedRequest(
+            ask.prompt, [ScriptedRow("", ask.sampling, ask.alternatives) for _ in range(ask.samples)]
+        )
+
+    def serve(self, source: Callable[[int], list[ScriptedRequest]]) -> Generator[list[ScriptedRow], None, None]:
+        """As `accordant.engine.Engine.serve`."""
+        live: list[ScriptedRow] = []
+        while True:
+            for request in source(self.rows - len(live)):
+                self.begin(request)
+                live = live + request.rows
+            if not live:
+                return
+            time.sleep(self._delay)
+            for row in live:
+                row.step()
+                self.written += 1
+            yield live
+            live = [row for row in live if not row.over]
+
+    def begin(self, request: ScriptedRequest) -> None:
+        """A request joins: the next replies are its answers."""
+        self.asked.append((request.prompt, request.rows[0].sampling))
+        for row in request.rows:
+            row.reply = next(self._replies)
+
+    def spell(self, token: int) -> bytes:
+        """Tokens are numbers here."""
+        return str(token).encode()
+
     def stream(self, prompt: list[int], sampling: Sampling) -> Generator[str, None, Generation]:
         """Text of one answer, as `accordant.engine.Engine.stream` gives it; returns the whole answer."""
-        self.asked.append((prompt, sampling))
-        reply = next(self._replies)
-        if isinstance(reply, Exception):
-            raise reply
-        pieces = [word if place == 0 else f" {word}" for place, word in enumerate(reply.split(" "))]
-        for piece in pieces[: sampling.max_tokens]:
+        request = self.request(Ask(prompt, sampling))
+        self.begin(request)
+        [row] = request.rows
+        while not row.over:
             time.sleep(self._delay)
+            row.step()
             self.written += 1
-            yield piece
-        said = pieces[: sampling.max_tokens]
-        finish = "stop" if len(pieces) <= sampling.max_tokens else "length"
-        return Generation(list(range(len(said))), [0.0] * len(said), "".join(said), finish)  # type: ignore[arg-type]
+            yield row.answer.pieces[-1]
+        return row.answer

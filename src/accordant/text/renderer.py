@@ -52,6 +52,10 @@ class Renderer:
         """Ids of a conversation up to where the assistant's next answer begins."""
         return self._tokens(self._markup(messages, add_generation_prompt=True), messages).ids
 
+    def words(self, text: str) -> list[int]:
+        """Ids of text by itself, in which no control token is meant."""
+        return self.tokenizer.encode(text)
+
     def answer(self, text: str, ended: bool = True) -> list[int]:
         """Ids of an answer after `prompt(...)`; with `ended` the end-of-turn token closes it."""
         return self.tokenizer.encode(text) + ([self.tokenizer.end_of_turn] if ended else [])

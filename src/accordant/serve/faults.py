@@ -1,0 +1,83 @@
+"""Every fault in one line, in the shape that its surface has: OpenAI's under /v1, a plain `error.message` elsewhere."""
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from accordant.errors import AccordantError
+from accordant.serve.principal import Unknown
+from accordant.serve.requests import explain, field_of
+from accordant.serve.scheduler import Closing, Refused
+
+OPENAI = "/v1/"
+
+
+class Fault(AccordantError):
+    """A request that cannot be answered, as OpenAI's API says it."""
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.param, self.code, self.status = param, code, status
+
+
+def problem(
+    path: str,
+    status: int,
+    message: str,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A refusal in the shape that refusals have at `path`."""
+    error: dict[str, str | None] = {"message": message}
+    if path.startswith(OPENAI):
+        error |= openai_error(status, message, param, code)
+    return JSONResponse({"error": error}, status, headers)
+
+
+def openai_error(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, str | None]:
+    """The content of `error` in OpenAI's shape."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
+    return {"message": message, "type": kind, "param": param, "code": code}
+
+
+def say_every_fault_in_one_line(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        path, faults = request.url.path, error.errors()
+        if not path.startswith(OPENAI):
+            return problem(path, 422, explain(faults, error.body))
+        kind = faults[0]["type"]
+        code = kind if kind in ("unsupported_parameter", "unsupported_value") else None
+        return problem(path, 400, explain(faults, error.body), field_of(faults[0], error.body), code)
+
+    @app.exception_handler(Refused)
+    async def refused_for_now(request: Request, error: Refused) -> JSONResponse:
+        status, code = (503, "shutting_down") if isinstance(error, Closing) else (429, "rate_limit_exceeded")
+        request.app.state.service.metrics.refused.labels(type(error).__name__).inc()
+        return problem(request.url.path, status, str(error), None, code, {"Retry-After": str(error.retry_after)})
+
+    @app.exception_handler(Unknown)
+    async def unknown(request: Request, error: Unknown) -> JSONResponse:
+        return problem(
+            request.url.path, 401, str(error), None, "invalid_api_key", {"WWW-Authenticate": 'Bearer realm="accordant"'}
+        )
+
+    @app.exception_handler(Fault)
+    async def fault(request: Request, error: Fault) -> JSONResponse:
+        return problem(request.url.path, error.status, str(error), error.param, error.code)
+
+    @app.exception_handler(AccordantError)
+    async def refused(request: Request, error: AccordantError) -> JSONResponse:
+        return problem(request.url.path, 400, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> JSONResponse:
+        code = "unknown_url" if error.status_code == 404 else None
+        return problem(request.url.path, error.status_code, str(error.detail), None, code, error.headers)

@@ -1,0 +1,153 @@
+"""One request to the model: what is asked, and the events that come back."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from accordant.engine import Generation, TokenChoice
+from accordant.serve.events import Delta, Done, Error, Event, Token
+
+
+class Answering(Protocol):
+    """The part of `accordant.engine.Row` that is used here."""
+
+    answer: Generation
+    over: bool
+
+    @property
+    def certain(self) -> int:
+        """Characters of the answer's text that stay as they are."""
+
+
+class Wanted(Protocol):
+    """The part of `accordant.engine.Request` that is used here."""
+
+    @property
+    def prompt(self) -> list[int]:
+        """Ids that are read."""
+
+    @property
+    def rows(self) -> Sequence[Answering]:
+        """The answers to it."""
+
+
+class Job:
+    """One or several prompts, each with one or several answers, for one person.
+
+    The scheduler's thread puts events in, the event loop that created the job takes them out. Answers are numbered over
+    prompts, then samples.
+
+    Args:
+        requests: from the engine that will answer them.
+        who: the person or key that asks; the line is fair between them.
+        turns_left_out: told at the end.
+        ended: called once when the job is over, however it ended, in a thread that is not the model's.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[Wanted],
+        who: str = "local",
+        turns_left_out: int = 0,
+        ended: "Callable[[Job], None] | None" = None,
+    ) -> None:
+        self.who, self.ended = who, ended
+        self.requests = deque(requests)
+        self.prompt_tokens = sum(len(request.prompt) for request in requests)
+        self.choices: list[Answering] = [row for request in requests for row in request.rows]
+        self.left = threading.Event()
+        self.created = time.monotonic()
+        self.first_token: float | None = None
+        self.ahead = 0
+        self._turns_left_out = turns_left_out
+        self._open = len(self.choices)
+        self._sent = [_Sent() for _ in self.choices]
+        self._number = {id(row): number for number, row in enumerate(self.choices)}
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+
+    @property
+    def over(self) -> bool:
+        """Whether every answer has been told to its end."""
+        return self._open == 0
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens written so far, over all answers."""
+        return sum(len(row.answer.ids) for row in self.choices)
+
+    async def event(self) -> Event:
+        """The next event; the last `Done`, or an `Error`, is the end."""
+        return await self._events.get()
+
+    def tell(self, event: Event) -> None:
+        """Hand an event over from any thread; without a reader any more it is dropped."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    def tell_progress(self, row: Answering, spell: Callable[[int], bytes]) -> None:
+        """Tell what the last token of one of its answers has settled."""
+        number = self._number[id(row)]
+        text, tokens = self._sent[number].new(row, spell)
+        if text or tokens:
+            self.tell(Delta(text=text, choice=number, tokens=tokens))
+        if row.over:
+            self._open -= 1
+            self.tell(self._done(number, row, row.answer.finish))
+
+    def cancel(self) -> None:
+        """End all answers that are still open, telling so."""
+        for number, row in enumerate(self.choices):
+            if not row.over:
+                row.over = True
+                self.tell(self._done(number, row, "cancelled"))
+        self._open = 0
+
+    def fail(self, message: str) -> None:
+        """End with one line for the reader."""
+        for row in self.choices:
+            row.over = True
+        self._open = 0
+        self.tell(Error(message=message))
+
+    def _done(self, number: int, row: Answering, finish: Literal["stop", "length", "cancelled"]) -> Done:
+        return Done(
+            finish=finish,
+            prompt_tokens=self.prompt_tokens,
+            answer_tokens=len(row.answer.ids),
+            turns_left_out=self._turns_left_out,
+            choice=number,
+        )
+
+
+class _Sent:
+    """How much of an answer has been told: characters, and tokens with the place where the last of them ends."""
+
+    def __init__(self) -> None:
+        self._characters = self._tokens = self._place = 0
+
+    def new(self, row: Answering, spell: Callable[[int], bytes]) -> tuple[str, tuple[Token, ...]]:
+        """What is new since the last call; tokens come with their text, never those of a text that was cut off."""
+        answer, certain = row.answer, row.certain
+        text, self._characters = answer.text[self._characters : certain], certain
+        tokens = []
+        while self._tokens < len(answer.tokens):
+            end = self._place + len(answer.pieces[self._tokens])
+            if end > certain and not (row.over and self._place < certain):
+                break
+            tokens.append(_token(answer.tokens[self._tokens], spell))
+            self._place, self._tokens = end, self._tokens + 1
+        return text, tuple(tokens)
+
+
+def _token(choice: TokenChoice, spell: Callable[[int], bytes]) -> Token:
+    def spelled(token: int, log_prob: float) -> Token:
+        raw = spell(token)
+        return Token(text=raw.decode(errors="replace"), bytes=tuple(raw), log_prob=log_prob)
+
+    likeliest = tuple(spelled(token, log_prob) for token, log_prob in choice.likeliest)
+    return spelled(choice.token, choice.log_prob).model_copy(update={"likeliest": likeliest})

@@ -1,0 +1,33 @@
+"""For whoever runs the service: is it alive, does it take requests, how is it doing."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from accordant.serve.principal import Asking
+from accordant.serve.service import Serving
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health")
+async def health(service: Serving) -> dict[str, Any]:
+    """Whether the process lives."""
+    return {"status": "ok", "checkpoint": service.model, "waiting": service.scheduler.waiting()}
+
+
+@router.get("/ready")
+async def ready(service: Serving, response: Response) -> dict[str, bool]:
+    """Whether new requests are answered: the model is loaded, its thread lives, and the service is not closing."""
+    if not service.scheduler.ready:
+        response.status_code = 503
+    return {"ready": service.scheduler.ready}
+
+
+@router.get("/metrics")
+async def metrics(service: Serving, _: Asking) -> Response:
+    """Figures for Prometheus."""
+    service.metrics.waiting.set(service.scheduler.waiting())
+    service.metrics.running.set(service.scheduler.running())
+    return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)

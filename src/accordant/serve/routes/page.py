@@ -1,0 +1,41 @@
+"""What today's chat page asks."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from accordant.engine import Ask, Sampling
+from accordant.serve.events import PING, encode
+from accordant.serve.history import fit
+from accordant.serve.job import Job
+from accordant.serve.principal import Asking
+from accordant.serve.requests import About, ChatRequest
+from accordant.serve.service import Serving
+from accordant.serve.stream import JobStream, events
+
+router = APIRouter(prefix="/api", tags=["page"])
+
+
+@router.get("/about")
+async def about(service: Serving, _: Asking) -> About:
+    """What the page says of the model."""
+    return service.about
+
+
+@router.post("/chat", response_class=StreamingResponse)
+async def chat(request: ChatRequest, service: Serving, principal: Asking) -> JobStream:
+    """Answer the last message; the oldest turns that do not fit are left out."""
+    room = service.context - request.max_tokens
+    fitted = await run_in_threadpool(fit, service.engine.renderer, request.messages, room)
+    seed = secrets.randbits(32) if request.seed is None else request.seed
+    sampling = Sampling(request.temperature, request.top_p, request.max_tokens, seed=seed)
+    job = await service.begin([Ask(fitted.prompt, sampling)], principal, fitted.turns_left_out)
+    return JobStream(service.scheduler, job, _encoded(job))
+
+
+async def _encoded(job: Job) -> AsyncIterator[bytes]:
+    async for event in events(job):
+        yield PING if event is None else encode(event)
