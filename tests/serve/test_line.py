@@ -38,7 +38,8 @@ def test_each_persons_own_come_in_their_order(people: list[str]) -> None:
     line = filled(people)
     last: dict[str, int] = {}
     while len(line):
-        assert line.first() == (item := line.pop())
+        first, item = line.first(), line.pop()
+        assert first == item
         assert item[1] > last.get(item[0], -1)
         last[item[0]] = item[1]
 

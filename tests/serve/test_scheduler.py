@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Generator
 from typing import Any
 
 import pytest

@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from llguidance import LLMatcher, LLTokenizer
-from llguidance._lib import JsonCompileOptions
 from torch import Tensor
 
 from accordant.errors import AccordantError
 from accordant.text import Tokenizer
 
-_WRITTEN: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_WRITTEN: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One way to write blanks: a small model given the choice may go on with blanks for ever."""
 
 
@@ -46,7 +45,7 @@ class Grammars:
             AccordantError: when the schema is wrong or says something that cannot be enforced.
         """
         try:
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=_WRITTEN)
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_WRITTEN)
         except ValueError as error:
             raise AccordantError(f"this JSON schema cannot be followed: {_line(error)}") from None
         matcher = LLMatcher(self.tokens, grammar, log_level=0)

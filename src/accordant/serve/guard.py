@@ -77,8 +77,8 @@ class Guard:
                 path, 400, f"this server does not answer to the host name {host[:100]!r}; open it by its address"
             )
         length = headers.get("content-length", "")
-        if scope["method"] in ("GET", "HEAD") and not length and "transfer-encoding" not in headers:
-            return None
+        if not length and "transfer-encoding" not in headers:
+            return None  # then there is no body
         if not (length.isascii() and length.isdecimal()):
             return problem(path, 411, "the request does not say its Content-Length")
         if len(length) > 12 or int(length) > LARGEST_BODY:

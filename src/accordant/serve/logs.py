@@ -56,7 +56,7 @@ class Observed:
         self.app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and look at what comes back; an error that nobody expected is one line there and a page in the log."""
+        """Pass on, and look at what comes back; an error that nobody expected is one line, and a page in the log."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -65,12 +65,13 @@ def field_of(fault: Mapping[str, Any], body: Any) -> str:
     Pydantic also names the member of a union that was tried; what is no place in the body is left out.
     """
     kept = []
-    for part in fault["loc"][1:]:
+    places = fault["loc"][1:]
+    for number, part in enumerate(places, start=1):
         there = isinstance(body, dict) and part in body
         there = there or (isinstance(body, list) and isinstance(part, int) and part < len(body))
         if there:
             kept.append(str(part))
             body = body[part]
-        elif fault["type"] == "missing" and part == fault["loc"][-1]:
+        elif fault["type"] == "missing" and number == len(places):
             kept.append(str(part))
     return ".".join(kept)

@@ -42,7 +42,8 @@ def serve(
         settings: limits and times.
 
     Raises:
-        AccordantError: when a secret is missing, the port is taken, the address is not this machine's, or the checkpoint cannot be read.
+        AccordantError: when a secret is missing, the port is taken, the address is not this machine's, or the
+            checkpoint cannot be read.
     """
     settings = settings or ServeSettings()
     secret = secret_for(host)
@@ -100,30 +101,34 @@ def address(listener: socket.socket) -> str:
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
-    """Run an app of `create_app` until Ctrl-C or SIGTERM; answers in the making end first, a second signal ends them."""
-    service: Service = app.state.service
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=service.settings.connections,
-        h11_max_incomplete_event_size=2 * LARGEST_HEAD,
-    )
+    """Run an app of `create_app` until Ctrl-C or SIGTERM; answers in the making may end first."""
     with contextlib.suppress(KeyboardInterrupt):
-        _Server(config, service).run(sockets=[listener])
+        Server(app).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    """Lets the answers end first: an open stream would hold the shutdown up."""
+class Server(uvicorn.Server):
+    """Lets the answers end first: an open stream would hold the shutdown up.
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    Args:
+        app: of `create_app`.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._service: Service = app.state.service
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            limit_concurrency=self._service.settings.connections,
+            h11_max_incomplete_event_size=2 * LARGEST_HEAD,
+        )
         super().__init__(config)
-        self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what was begun, then close."""
         scheduler, seconds = self._service.scheduler, self._service.settings.shutdown_seconds
         await run_in_threadpool(scheduler.finish, seconds, lambda: self.force_exit)
         await run_in_threadpool(scheduler.close)

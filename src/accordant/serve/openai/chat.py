@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from accordant.records import Message, Role
 from accordant.serve.faults import Fault
-from accordant.serve.openai.fields import Body, Drawing, Name, Tokens, refuse
+from accordant.serve.openai.fields import Body, Drawing, Name, Tokens, Words, refuse
 
 TEXT_ONLY = "this model reads and writes text alone"
 NO_TOOLS = "this model has not learned to call tools"
@@ -41,14 +41,17 @@ def _joined(content: object) -> object:
     return "\n".join(texts)
 
 
+def _no_tool(role: object) -> object:
+    if role in ("tool", "function"):
+        raise PydanticCustomError("unsupported_value", "not supported: {reason}", {"reason": NO_TOOLS})
+    return role
+
+
 class ChatMessage(Body):
     """One turn; `developer` is the newer name of `system`."""
 
-    role: Annotated[
-        Literal["system", "developer", "user", "assistant"],
-        refuse(NO_TOOLS, "system", "developer", "user", "assistant"),
-    ]
-    content: Annotated[str, BeforeValidator(_joined, json_schema_input_type=str | list[TextPart])]
+    role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_no_tool)]
+    content: Annotated[Words, BeforeValidator(_joined, json_schema_input_type=str | list[TextPart])]
     name: Annotated[None, refuse("the chat template has no place for names")] = None
     refusal: Annotated[None, refuse("refusals are answers like any others here")] = None
     audio: Annotated[None, refuse(TEXT_ONLY)] = None

@@ -5,7 +5,7 @@ from typing import Annotated, cast
 from pydantic import Field
 
 from accordant.serve.faults import Fault
-from accordant.serve.openai.fields import Drawing, refuse
+from accordant.serve.openai.fields import Drawing, Words, refuse
 
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
@@ -13,7 +13,7 @@ Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 class CompletionRequest(Drawing):
     """POST /v1/completions."""
 
-    prompt: str | Ids | Annotated[list[str], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
+    prompt: Words | Ids | Annotated[list[Words], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = Field(None, description="16 where absent, as it always was.")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from accordant.engine import Nudges, Sampling
@@ -34,8 +34,18 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _whole(text: str) -> str:
+    """JSON can write half a character (a lone surrogate), which no text can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("broken_text", "has half a character (a lone surrogate)") from None
+    return text
+
+
+Words = Annotated[str, AfterValidator(_whole)]
 Stops = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...],
+    tuple[Annotated[Words, Field(min_length=1)], ...],
     Field(max_length=4),
     BeforeValidator(_listed, json_schema_input_type=str | list[str]),
 ]
@@ -46,7 +56,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 Mass = Annotated[float, Field(ge=0, le=1)]
 Answers = Annotated[int, Field(ge=1, le=MOST_ANSWERS)]
 Tokens = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(max_length=512)]
+Name = Annotated[Words, Field(max_length=512)]
 
 
 class StreamOptions(Body):

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from accordant.serve.faults import Fault
 from accordant.serve.openai.chat import TextPart
-from accordant.serve.openai.fields import Body, check_model
+from accordant.serve.openai.fields import Body, Words, check_model
 from accordant.serve.principal import Asking
 from accordant.serve.service import Judgement, Serving
 
@@ -27,7 +27,7 @@ class ModerationRequest(Body):
     """Every field that OpenAI documents."""
 
     input: Annotated[
-        list[str], Field(min_length=1, max_length=64), BeforeValidator(_texts, str | list[str] | list[TextPart])
+        list[Words], Field(min_length=1, max_length=64), BeforeValidator(_texts, str | list[str] | list[TextPart])
     ]
     model: str | None = None
 
