@@ -18,11 +18,20 @@ class Waiting(Record):
 
 
 class Token(Record):
-    """A token that was drawn, as text and as bytes, its log-prob under the model itself, and the likeliest ones."""
+    """A token that was drawn.
+
+    Attributes:
+        text: with replacement characters where it is a part of a character.
+        bytes: exactly.
+        log_prob: under the model itself, whatever the sampling.
+        offset: characters of the answer before it.
+        likeliest: what else could have been drawn.
+    """
 
     text: str
     bytes: tuple[int, ...]
     log_prob: float
+    offset: int
     likeliest: tuple["Token", ...] = ()
 
 

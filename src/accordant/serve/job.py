@@ -1,6 +1,7 @@
 """One request to the model: what is asked, and the events that come back."""
 
 import asyncio
+import codecs
 import contextlib
 import threading
 import time
@@ -128,7 +129,8 @@ class _Sent:
     """How much of an answer has been told: characters, and tokens with the place where the last of them ends."""
 
     def __init__(self) -> None:
-        self._characters = self._tokens = self._place = 0
+        self._characters = self._tokens = self._place = self._offset = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def new(self, row: Answering, spell: Callable[[int], bytes]) -> tuple[str, tuple[Token, ...]]:
         """What is new since the last call; tokens come with their text, never those of a text that was cut off."""
@@ -139,15 +141,20 @@ class _Sent:
             end = self._place + len(answer.pieces[self._tokens])
             if end > certain and not (row.over and self._place < certain):
                 break
-            tokens.append(_token(answer.tokens[self._tokens], spell))
+            tokens.append(self._token(answer.tokens[self._tokens], spell))
             self._place, self._tokens = end, self._tokens + 1
         return text, tuple(tokens)
 
+    def _token(self, choice: TokenChoice, spell: Callable[[int], bytes]) -> Token:
+        raw = spell(choice.token)
+        if raw and raw[0] & 0xC0 != 0x80:  # it continues no character, so what was begun before it stays broken
+            self._offset += len(self._decoder.decode(b"", final=True))
+        offset = self._offset
+        self._offset += len(self._decoder.decode(raw))
 
-def _token(choice: TokenChoice, spell: Callable[[int], bytes]) -> Token:
-    def spelled(token: int, log_prob: float) -> Token:
-        raw = spell(token)
-        return Token(text=raw.decode(errors="replace"), bytes=tuple(raw), log_prob=log_prob)
+        def spelled(token: int, log_prob: float, likeliest: tuple[Token, ...] = ()) -> Token:
+            raw = spell(token)
+            text = raw.decode(errors="replace")
+            return Token(text=text, bytes=tuple(raw), log_prob=log_prob, offset=offset, likeliest=likeliest)
 
-    likeliest = tuple(spelled(token, log_prob) for token, log_prob in choice.likeliest)
-    return spelled(choice.token, choice.log_prob).model_copy(update={"likeliest": likeliest})
+        return spelled(choice.token, choice.log_prob, tuple(spelled(*other) for other in choice.likeliest))

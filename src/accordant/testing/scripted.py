@@ -84,7 +84,12 @@ class ScriptedEngine:
         self.asked: list[tuple[list[int], Sampling]] = []
         self.asks: list[Ask] = []
         self.written = 0
-        self._replies, self._delay = itertools.cycle(replies), delay
+        self._delay = delay
+        self.say(replies)
+
+    def say(self, replies: Sequence[str | Exception]) -> None:
+        """What to say from now on."""
+        self._replies = itertools.cycle(replies)
 
     def request(self, ask: Ask) -> ScriptedRequest:
         """As `accordant.engine.Engine.request`."""

@@ -1,6 +1,5 @@
 """What goes back whole, in OpenAI's shapes."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -131,19 +130,13 @@ def chat_log_probs(tokens: Sequence[Token]) -> ChatLogProbs:
     )
 
 
-def text_log_probs(tokens: Sequence[Token], offset: int) -> TextLogProbs:
-    """Tokens in the older shape; `offset` is where the first one begins in the text."""
-    offsets, place, raw = [], offset, b""
-    for token in tokens:
-        offsets.append(place)
-        raw += bytes(token.bytes)
-        with contextlib.suppress(UnicodeDecodeError):  # then the character ends in a later token
-            place, raw = place + len(raw.decode()), b""
+def text_log_probs(tokens: Sequence[Token]) -> TextLogProbs:
+    """Tokens in the older shape."""
     return TextLogProbs(
         tokens=[_legacy(token) for token in tokens],
         token_logprobs=[token.log_prob for token in tokens],
         top_logprobs=[{_legacy(other): other.log_prob for other in token.likeliest} for token in tokens],
-        text_offset=offsets,
+        text_offset=[token.offset for token in tokens],
     )
 
 

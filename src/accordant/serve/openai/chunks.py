@@ -23,14 +23,12 @@ class Part:
     Attributes:
         text: new text.
         tokens: what it was made of, where asked.
-        offset: characters of this answer that came before.
         first: whether nothing came before.
         finish: set on the last one, which has no text.
     """
 
     text: str = ""
     tokens: Sequence[Token] = ()
-    offset: int = 0
     first: bool = False
     finish: FinishReason | None = None
 
@@ -47,7 +45,7 @@ async def chunks(
         openings: whether each answer begins with a part that has no text (chats tell the role there).
         include_usage: whether a chunk with the tokens used, and no choices, comes last.
     """
-    characters: dict[int, int] = {}
+    opened: set[int] = set()
     written = read = 0
 
     def chunk(number: int, part: Part) -> bytes:
@@ -55,18 +53,16 @@ async def chunks(
         return encode({**head, "choices": [{"index": number, **choice(part)}], **more})
 
     async for event in events:
-        if isinstance(event, Delta | Done) and openings and event.choice not in characters:
+        if isinstance(event, Delta | Done) and openings and event.choice not in opened:
+            opened.add(event.choice)
             yield chunk(event.choice, Part(first=True))
-            characters[event.choice] = 0
         match event:
             case None:
                 yield PING
             case Waiting(ahead=ahead):
                 yield f": {ahead} ahead\n\n".encode()
             case Delta(text=text, choice=number, tokens=tokens):
-                offset = characters.get(number, 0)
-                yield chunk(number, Part(text, tokens, offset))
-                characters[number] = offset + len(text)
+                yield chunk(number, Part(text, tokens))
             case Done(finish=finish, choice=number):
                 yield chunk(number, Part(finish=reason(finish)))
                 read, written = event.prompt_tokens, written + event.answer_tokens

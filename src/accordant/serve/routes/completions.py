@@ -47,7 +47,7 @@ async def create(body: CompletionRequest, request: Request, service: Serving, pr
         TextChoice(
             index=number,
             text=answer.text,
-            logprobs=text_log_probs(answer.tokens, 0) if shows_tokens else None,
+            logprobs=text_log_probs(answer.tokens) if shows_tokens else None,
             finish_reason=answer.finish,
         )
         for number, answer in enumerate(found.answers)
@@ -72,5 +72,5 @@ def _asks(body: CompletionRequest, service: Service) -> list[Ask]:
 
 
 def _choice(part: Part, shows_tokens: bool) -> dict[str, Any]:
-    tokens = text_log_probs(part.tokens, part.offset).model_dump() if shows_tokens and part.tokens else None
+    tokens = text_log_probs(part.tokens).model_dump() if shows_tokens and part.tokens else None
     return {"text": part.text, "logprobs": tokens, "finish_reason": part.finish}
