@@ -1,8 +1,10 @@
 """Whatever the model says, the pieces put together are the whole, in every character there is."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 from fastapi.testclient import TestClient
 from hypothesis import example, given, settings
@@ -36,11 +38,22 @@ class Dictated(Transformer):
 
 
 MODEL = Dictated()
-REAL = TestClient(
-    create_app(Engine(MODEL, tiny_renderer(), 1), checkpoint_name="m", context=512), base_url="http://localhost"
-)
 SCRIPTED = ScriptedEngine(["x"])
-WORDS = TestClient(create_app(SCRIPTED, checkpoint_name="m"), base_url="http://localhost")
+
+
+def connected(engine: Any) -> Iterator[TestClient]:
+    with TestClient(create_app(engine, checkpoint_name="m", context=512), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[TestClient]:
+    yield from connected(Engine(MODEL, tiny_renderer(), 1))
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[TestClient]:
+    yield from connected(SCRIPTED)
 
 
 def streamed(client: TestClient) -> str:
@@ -63,17 +76,17 @@ ANY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 @example("\ufffd")
 @example("a\ufffd\ufffd 😀\u2028\u2029\x85\r\ndata: [DONE]\n\nid: 1\n: x")
 @example("👩‍👩‍👧‍👦 नमस्ते 한국어 \x00\x1b[2J")
-@settings(max_examples=60)
-def test_deltas_of_a_real_tokenizer_are_the_whole_text(text: str) -> None:
+@settings(max_examples=20)
+def test_deltas_of_a_real_tokenizer_are_the_whole_text(real: TestClient, text: str) -> None:
     MODEL.said = [*TOKENIZER.encode(text), TOKENIZER.end_of_turn]
-    assert streamed(REAL) == text
+    assert streamed(real) == text
     MODEL.said = [*TOKENIZER.encode(text), TOKENIZER.end_of_turn]
-    assert whole(REAL) == text
+    assert whole(real) == text
 
 
 @given(ANY)
 @example("data: x\n\ndata: [DONE]\r\r\u2028 \ufffd")
-@settings(max_examples=60)
-def test_deltas_of_any_text_are_the_whole_text(text: str) -> None:
+@settings(max_examples=20)
+def test_deltas_of_any_text_are_the_whole_text(scripted: TestClient, text: str) -> None:
     SCRIPTED.say([text])
-    assert streamed(WORDS) == text == whole(WORDS)
+    assert streamed(scripted) == text == whole(scripted)

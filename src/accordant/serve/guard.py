@@ -61,7 +61,8 @@ class Guard:
             async with asyncio.timeout(self._request_seconds):
                 first = await _whole(receive)
         except TimeoutError:
-            late = problem(scope["path"], 408, f"the request took more than {self._request_seconds:.0f} s to arrive")
+            said = f"the request took more than {self._request_seconds:.0f} s to arrive"
+            late = problem(scope["path"], 408, said, headers={"Connection": "close"})
             await late(scope, receive, send_guarded)
             return
         if first["type"] == "http.request":  # else the client is gone

@@ -22,7 +22,7 @@ class Principal(NamedTuple):
         return self.key_id or self.user_id
 
 
-LOCAL = Principal("user_local", None, frozenset({"user", "admin"}))
+LOCAL_ADMIN = Principal("user_local", None, frozenset({"user", "admin"}))
 """The one person of a machine without accounts."""
 
 
@@ -45,26 +45,28 @@ class OneKey:
 
     def find(self, key: str) -> Principal | None:
         """The one principal, for the one key; compared in constant time."""
-        return LOCAL._replace(key_id="key_secret") if hmac.compare_digest(key.encode(), self._secret) else None
+        return LOCAL_ADMIN._replace(key_id="key_secret") if hmac.compare_digest(key.encode(), self._secret) else None
 
 
-async def authorised(request: Request) -> Principal:
-    """Who asks, by the `Authorization: Bearer` header and nothing else; everybody is `LOCAL` where no keys are set up.
+async def principal(request: Request) -> Principal:
+    """Who asks, by the `Authorization: Bearer` header and nothing else.
+
+    Everybody is `LOCAL_ADMIN` where no keys are set up.
 
     Raises:
         Unknown: without a valid key where one is needed.
     """
     keys: Keys | None = request.app.state.service.keys
     if keys is None:
-        return LOCAL
+        return LOCAL_ADMIN
     given = request.headers.getlist("authorization")
     scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not key:
         raise Unknown("an API key is needed, in one header: Authorization: Bearer KEY")
-    if (principal := await run_in_threadpool(keys.find, key.strip())) is None:
+    if (found := await run_in_threadpool(keys.find, key.strip())) is None:
         raise Unknown("this API key is not valid here")
-    return principal
+    return found
 
 
-Asking = Annotated[Principal, Depends(authorised)]
+Signed = Annotated[Principal, Depends(principal)]
 """The parameter of a route that says who asks."""

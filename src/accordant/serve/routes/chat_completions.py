@@ -14,7 +14,7 @@ from accordant.serve.openai.answers import AnswerMessage, ChatChoice, ChatComple
 from accordant.serve.openai.chat import ChatCompletionRequest
 from accordant.serve.openai.chunks import Part, chunks, gather
 from accordant.serve.openai.fields import check_context, check_model
-from accordant.serve.principal import Asking
+from accordant.serve.principal import Signed
 from accordant.serve.service import Service, Serving
 from accordant.serve.stream import JobStream, collect, events
 
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["openai"])
 
 
 @router.post("/chat/completions", response_model=ChatCompletion)
-async def create(body: ChatCompletionRequest, request: Request, service: Serving, principal: Asking) -> Response:
+async def create(body: ChatCompletionRequest, request: Request, service: Serving, principal: Signed) -> Response:
     """Answer a conversation, whole or as a stream of chunks."""
     check_model(body.model, service.model)
     body.check_stream_options()

@@ -13,7 +13,7 @@ from accordant.serve.openai.answers import Completion, TextChoice, text_log_prob
 from accordant.serve.openai.chunks import Part, chunks, gather
 from accordant.serve.openai.completion import CompletionRequest
 from accordant.serve.openai.fields import check_context, check_model
-from accordant.serve.principal import Asking
+from accordant.serve.principal import Signed
 from accordant.serve.service import Service, Serving
 from accordant.serve.stream import JobStream, collect, events
 
@@ -23,7 +23,7 @@ MAX_TOKENS = 16
 
 
 @router.post("/completions", response_model=Completion)
-async def create(body: CompletionRequest, request: Request, service: Serving, principal: Asking) -> Response:
+async def create(body: CompletionRequest, request: Request, service: Serving, principal: Signed) -> Response:
     """Continue one or several prompts, whole or as a stream of chunks."""
     check_model(body.model, service.model)
     body.check_stream_options()

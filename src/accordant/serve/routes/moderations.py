@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from accordant.serve.faults import Fault
 from accordant.serve.openai.chat import TextPart
 from accordant.serve.openai.fields import Body, Words, check_model
-from accordant.serve.principal import Asking
+from accordant.serve.principal import Signed
 from accordant.serve.service import Judgement, Serving
 
 router = APIRouter(prefix="/v1", tags=["openai"])
@@ -33,7 +33,7 @@ class ModerationRequest(Body):
 
 
 @router.post("/moderations")
-async def create(body: ModerationRequest, service: Serving, _: Asking) -> dict[str, Any]:
+async def create(body: ModerationRequest, service: Serving, _: Signed) -> dict[str, Any]:
     """Which categories each text falls into."""
     moderator = service.moderator
     if moderator is None:

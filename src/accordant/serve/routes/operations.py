@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from accordant.serve.principal import Asking
+from accordant.serve.principal import Signed
 from accordant.serve.service import Serving
 
 router = APIRouter(tags=["operations"])
@@ -26,7 +26,7 @@ async def ready(service: Serving, response: Response) -> dict[str, bool]:
 
 
 @router.get("/metrics")
-async def metrics(service: Serving, _: Asking) -> Response:
+async def metrics(service: Serving, _: Signed) -> Response:
     """Figures for Prometheus."""
     service.metrics.waiting.set(service.scheduler.waiting())
     service.metrics.running.set(service.scheduler.running())

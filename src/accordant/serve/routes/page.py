@@ -11,7 +11,7 @@ from accordant.engine import Ask, Sampling
 from accordant.serve.events import PING, encode
 from accordant.serve.history import fit
 from accordant.serve.job import Job
-from accordant.serve.principal import Asking
+from accordant.serve.principal import Signed
 from accordant.serve.requests import About, ChatRequest
 from accordant.serve.service import Serving
 from accordant.serve.stream import JobStream, events
@@ -20,13 +20,13 @@ router = APIRouter(prefix="/api", tags=["page"])
 
 
 @router.get("/about")
-async def about(service: Serving, _: Asking) -> About:
+async def about(service: Serving, _: Signed) -> About:
     """What the page says of the model."""
     return service.about
 
 
 @router.post("/chat", response_class=StreamingResponse)
-async def chat(request: ChatRequest, service: Serving, principal: Asking) -> JobStream:
+async def chat(request: ChatRequest, service: Serving, principal: Signed) -> JobStream:
     """Answer the last message; the oldest turns that do not fit are left out."""
     room = service.context - request.max_tokens
     fitted = await run_in_threadpool(fit, service.engine.renderer, request.messages, room)
