@@ -14,7 +14,7 @@ from accordant.serve.limits import Limits
 SECRET = "ACCORDANT_SECRET"
 """Environment variable with the key that opens a service which is reachable from elsewhere."""
 
-SHORTEST_SECRET = 16
+SHORTEST_SECRET = 32
 
 
 class ServeSettings(Section):
