@@ -29,7 +29,7 @@ CONTEXT = 1024
 def serve_ours(checkpoint: Path, port: int, threads: int) -> None:
     """Accordant's server, until it is stopped."""
     from accordant.serve.app import create_app
-    from accordant.serve.load import load_engine
+    from accordant.serve.load import context_of, load_engine
     from accordant.serve.run import bind, run
     from accordant.serve.settings import ServeSettings
 
@@ -38,7 +38,10 @@ def serve_ours(checkpoint: Path, port: int, threads: int) -> None:
     torch.set_num_threads(threads)
     settings = ServeSettings(answers_at_once=PLACES, most_waiting=256)
     say(f"ours: {engine.model.lm_head.weight.dtype}")
-    run(create_app(engine, checkpoint_name="model", context=CONTEXT, settings=settings), bind("127.0.0.1", port))
+    run(
+        create_app(engine, checkpoint_name="model", context=min(CONTEXT, context_of(engine)), settings=settings),
+        bind("127.0.0.1", port),
+    )
 
 
 def serve_llama(gguf: Path, port: int, threads: int) -> None:
