@@ -102,6 +102,16 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
+def keep_few_kernels(most: int = 128) -> None:
+    """Tell oneDNN to keep so many compiled kernels, each for one shape, instead of 1024 in each of two caches.
+
+    Prompts come in every length, and each length is a shape: a server grew by about a megabyte with each request
+    (docs/log.md). Works until the first product is computed.
+    """
+    os.environ.setdefault("LRU_CACHE_CAPACITY", str(most))
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(most))
+
+
 def return_freed_memory() -> None:
     """Give what `keep_freed_memory` has gathered back to the system, where one kind of work ends and another begins."""
     gc.collect()

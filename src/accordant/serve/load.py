@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from accordant.engine import Engine
-from accordant.machine import keep_freed_memory, resolve_dtype
+from accordant.machine import keep_few_kernels, keep_freed_memory, resolve_dtype
 from accordant.model.hub import load_transformer
 from accordant.text import Renderer
 
@@ -14,6 +14,7 @@ LONGEST = 2048
 def load_engine(checkpoint: Path, rows: int = 1) -> Engine:
     """Read a checkpoint in the hub's format, in the number format that is fast here; `rows` answers at once."""
     keep_freed_memory()
+    keep_few_kernels()
     renderer = Renderer.load(checkpoint)
     return Engine(load_transformer(checkpoint, resolve_dtype("auto")), renderer, rows)
 
