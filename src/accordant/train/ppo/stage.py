@@ -11,7 +11,7 @@ from accordant.config import GuardsSection, PPOSection
 from accordant.data.packing import pack_all
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError, NotFinite
-from accordant.machine import return_freed_memory
+from accordant.machine import trim_freed_memory
 from accordant.model import ScalarModel, Transformer
 from accordant.model.linear import unpack_linear_layers
 from accordant.model.lora import adapters_off, add_adapters, merge_adapters
@@ -106,7 +106,7 @@ class PPOStage:
         settings = self.settings
         drawn = self._draw(step)
         rollout = self._sample(drawn, step)
-        return_freed_memory()  # or what sampling has freed and what the update takes would add up to the peak
+        trim_freed_memory()  # or what sampling has freed and what the update takes would add up to the peak
         old_log_probs, entropy = rollout.score(self.policy, settings.temperature)
         with adapters_off(self.policy):
             reference = rollout.score(self.reference, settings.temperature).log_probs
@@ -126,7 +126,7 @@ class PPOStage:
         coefficient = self.kl_control.coefficient
         self.kl_control.update(kl_per_sequence, len(rollout.answers))
         variety = distinct_2([answer.text for answer in rollout.answers])
-        return_freed_memory()
+        trim_freed_memory()
         return measured | {
             "reward": rollout.scores.mean().item(),
             **{f"reward_{name}": mean for name, mean in rollout.reward_means.items()},
