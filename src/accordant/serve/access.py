@@ -111,7 +111,7 @@ def make_access(database: Database, host: str, accounts: bool | None, secret: st
     if accounts is None:
         accounts = not alone
     if not alone and not accounts:
-        raise AccordantError(f"other machines can reach {host}: it needs accounts (leave --accounts off away)")
+        raise AccordantError(f"other machines can reach {host}: it needs accounts; leave out --no-accounts")
     if not alone and len(secret or "") < SHORTEST_SECRET:
         raise AccordantError(
             f"other machines can reach {host}: set ACCORDANT_SECRET to at least {SHORTEST_SECRET} random characters, "

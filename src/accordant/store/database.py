@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
-from accordant.files import workspace
+from accordant.files import explain_os_errors, workspace
 
 PRAGMAS = (
     "journal_mode = WAL",
@@ -60,7 +60,11 @@ class Database:
             self._writing = threading.Lock()
             sa.event.listen(self.engine, "connect", _set_up)
             sa.event.listen(self.engine, "begin", _begin)
-            Path(str(place.database)).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(str(place.database))
+            with explain_os_errors(f"opening {path}"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.exists():
+                    path.touch(mode=0o600)  # nobody else's to read, nor the log beside it
         self._writer = self.engine.execution_options(writes=True)
         self._must_scrub = False
 
