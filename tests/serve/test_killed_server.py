@@ -1,4 +1,4 @@
-"""A server that is killed in the middle of an answer: what a reader saw stored is there, and the answer says what happened."""
+"""A server that is killed in the middle of an answer: what was stored is there, and the answer says what happened."""
 
 import signal
 

@@ -1,6 +1,7 @@
 """The web app: the page, what it asks, and answers streamed as they are written."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -27,7 +28,9 @@ from accordant.serve.history import Prompter, fit
 from accordant.serve.requests import About, ChatRequest, explain
 from accordant.serve.routes import accounts, conversations, keys
 from accordant.serve.worker import Busy, Job, Speaker, Worker
-from accordant.store.database import Changed, NotFound
+from accordant.store.database import Changed, NotFound, Unusable
+
+log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page")
 PING_SECONDS = 10.0
@@ -183,6 +186,11 @@ def _say_every_fault_in_one_line(app: FastAPI) -> None:
     @app.exception_handler(Changed)
     async def changed(_: Request, error: Changed) -> JSONResponse:
         return problem(409, str(error))
+
+    @app.exception_handler(Unusable)
+    async def unusable(_: Request, error: Unusable) -> JSONResponse:
+        log.error("%s", error)
+        return problem(503, "the server cannot reach its database; its log says why")
 
     @app.exception_handler(AccordantError)
     async def refused(_: Request, error: AccordantError) -> JSONResponse:

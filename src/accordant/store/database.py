@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
@@ -28,6 +29,10 @@ class NotFound(AccordantError):
 
 class Changed(AccordantError):
     """Somebody else changed it in between."""
+
+
+class Unusable(AccordantError):
+    """The database does not answer, or not now."""
 
 
 class Database:
@@ -119,7 +124,15 @@ class Database:
             yield
         except OperationalError as error:
             reason = str(error.orig).strip().splitlines()[0]
-            raise AccordantError(f"the database {self.name} cannot be used: {reason}") from error
+            raise Unusable(f"the database {self.name} cannot be used: {reason}") from error
+        except IntegrityError as error:
+            raise Changed("somebody else wrote the same, or deleted it, at the same moment; try again") from error
+
+
+def insert_into(session: Session, table: type[Any]) -> Any:
+    """An INSERT that knows what to do on conflict, which both databases have and SQLAlchemy keeps apart."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 def _set_up(connection: Any, _: object) -> None:

@@ -1,11 +1,12 @@
 """Browsers that are logged in, and the brake on guessing passwords."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from accordant.store.database import insert_into
 from accordant.store.ids import new_id, now
 from accordant.store.passwords import new_token, token_hash
 from accordant.store.schema import LoginSession, LoginThrottle, User
@@ -74,31 +75,33 @@ def attempt(session: Session, free_tries: Mapping[str, int]) -> timedelta | None
         None when it may go on, else how long to wait.
     """
     moment = now()
-    known = {
-        row.key: row
-        for row in session.scalars(
-            sa.select(LoginThrottle).where(LoginThrottle.key.in_(sorted(free_tries))).with_for_update()
-        )
-    }
-    wait = max((row.blocked_until - moment for row in known.values()), default=timedelta())
+    unknown = [{"key": key, "failures": 0, "last_at": moment, "blocked_until": moment} for key in sorted(free_tries)]
+    session.execute(insert_into(session, LoginThrottle).on_conflict_do_nothing(), unknown)
+    query = sa.select(LoginThrottle).where(LoginThrottle.key.in_(list(free_tries))).order_by(LoginThrottle.key)
+    rows = session.scalars(query.with_for_update()).all()
+    wait = max(row.blocked_until - moment for row in rows)
     if wait > timedelta():
         return wait
-    for key, free in free_tries.items():
-        row = known.get(key)
-        if row is None:
-            row = LoginThrottle(key=key, failures=0, last_at=moment, blocked_until=moment)
-            session.add(row)
+    for row in rows:
         if moment - row.last_at > FORGET_FAILURES:
             row.failures = 0
         row.failures += 1
         row.last_at = moment
-        row.blocked_until = moment + _wait(row.failures - free)
+        row.blocked_until = moment + _wait(row.failures - free_tries[row.key])
     return None
 
 
-def succeeded(session: Session, keys: Mapping[str, int]) -> None:
-    """The password was right: what was counted is forgotten."""
-    session.execute(sa.delete(LoginThrottle).where(LoginThrottle.key.in_(list(keys))))
+def succeeded(session: Session, own: str, others: Iterable[str]) -> None:
+    """The password was right: tries by `own` are forgotten, and of the others this one alone.
+
+    An address that logs in to its own account now and then must not get new tries at another one.
+    """
+    session.execute(sa.delete(LoginThrottle).where(LoginThrottle.key == own))
+    session.execute(
+        sa.update(LoginThrottle)
+        .where(LoginThrottle.key.in_(list(others)), LoginThrottle.key != own)
+        .values(failures=LoginThrottle.failures - 1, blocked_until=LoginThrottle.last_at)
+    )
 
 
 def _wait(beyond: int) -> timedelta:

@@ -1,20 +1,18 @@
 """What was used: requests and tokens by user, key and day."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from accordant.store.database import insert_into
 from accordant.store.ids import now
 from accordant.store.schema import Usage
 
 
 def add(session: Session, user_id: str, key_id: str | None, prompt_tokens: int, answer_tokens: int) -> None:
     """Count one request and its tokens, today (UTC): one statement, right under any number of writers."""
-    insert: Any = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(Usage).values(
+    statement = insert_into(session, Usage).values(
         user_id=user_id,
         key_id=key_id or "",
         day=now().date(),

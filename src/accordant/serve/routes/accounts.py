@@ -122,14 +122,16 @@ def log_in(asked: Credentials, request: Request, response: Response, access: Acc
     """Log a browser in. Wrong tries are slowed down, by name and by address."""
     database = _accounts(access)
     name, address = asked.name.strip().lower(), _address(request)
-    tries = {f"{name} from {address}": 5, f"from {address}": 30, name: 50}
+    own = f"{name} from {address}"
+    tries = {own: 5, f"from {address}": 30, name: 50}
     _brake(database, tries)
     with database.read() as session:
         user = users.find(session, name)
     if not passwords.password_fits(user.password_hash if user else None, asked.password) or user is None:
         raise HTTPException(401, "name or password is wrong")
     with database.write() as session:
-        logins.succeeded(session, tries)
+        logins.succeeded(session, own, tries)
+        logins.clean(session)
         audit.record(session, user.id, "user.login", user.id)
         token = logins.begin(session, user.id)
     return _logged_in(access, response, user, token)
@@ -271,14 +273,15 @@ def _brake(database: Database, tries: dict[str, int]) -> None:
 
 
 def _prove(database: Database, who: Principal, password: str, request: Request) -> None:
-    tries = {f"{who.name} from {_address(request)}": 5, who.name: 50}
+    own = f"{who.name} from {_address(request)}"
+    tries = {own: 5, who.name: 50}
     _brake(database, tries)
     with database.read() as session:
         digest = _row(session.get(User, who.user_id)).password_hash
     if not passwords.password_fits(digest, password):
         raise HTTPException(403, "the password is wrong")
     with database.write() as session:
-        logins.succeeded(session, tries)
+        logins.succeeded(session, own, tries)
 
 
 def _row(user: User | None) -> User:
