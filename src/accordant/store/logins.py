@@ -74,11 +74,12 @@ def attempt(session: Session, free_tries: Mapping[str, int]) -> timedelta | None
     Returns:
         None when it may go on, else how long to wait.
     """
-    moment = now()
-    unknown = [{"key": key, "failures": 0, "last_at": moment, "blocked_until": moment} for key in sorted(free_tries)]
+    first = now()
+    unknown = [{"key": key, "failures": 0, "last_at": first, "blocked_until": first} for key in sorted(free_tries)]
     session.execute(insert_into(session, LoginThrottle).on_conflict_do_nothing(), unknown)
     query = sa.select(LoginThrottle).where(LoginThrottle.key.in_(list(free_tries))).order_by(LoginThrottle.key)
     rows = session.scalars(query.with_for_update()).all()
+    moment = now()  # after waiting for those who try at the same moment
     wait = max(row.blocked_until - moment for row in rows)
     if wait > timedelta():
         return wait
