@@ -18,6 +18,7 @@ LAYERS = {
     "train": {"train"},
     "evals": {"evals"},
     "rounds": {"rounds"},
+    "store": {"store"},
     "serve": {"serve"},
     "cli": {"cli", "__init__"},
     "testing": {"testing"},
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "train": {"base", "text", "model", "data", "engine", "train"},
     "evals": {"base", "text", "model", "data", "engine", "train", "evals"},
     "rounds": {"base", "text", "model", "data", "engine", "train", "evals", "rounds"},
-    "serve": {"base", "text", "model", "data", "engine", "rounds", "serve"},
+    "store": {"base", "store"},
+    "serve": {"base", "text", "model", "data", "engine", "rounds", "store", "serve"},
     "cli": set(LAYERS) - {"testing"},
     "testing": {"base", "text", "model", "data", "engine", "testing"},
 }

@@ -10,7 +10,7 @@ import pytest
 
 from accordant.errors import AccordantError
 from accordant.serve.load import context_of, facts_of, load_engine
-from accordant.serve.run import address, bind
+from accordant.serve.run import address, bind, serve
 from accordant.testing import save_tiny_checkpoint, tiny_model
 
 SERVER = """
@@ -42,6 +42,17 @@ def test_port_0_takes_the_next_free_one() -> None:
 def test_an_address_that_cannot_be_bound_is_one_line(host: str, port: int) -> None:
     with pytest.raises(AccordantError, match="cannot listen"):
         bind(host, port)
+
+
+def test_beyond_this_machine_it_needs_a_secret_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path))
+    monkeypatch.delenv("ACCORDANT_SECRET", raising=False)
+    with pytest.raises(AccordantError, match="set ACCORDANT_SECRET"):
+        serve(tmp_path / "no checkpoint", host="0.0.0.0", port=0)
+    with pytest.raises(AccordantError, match="it needs accounts"):
+        serve(tmp_path / "no checkpoint", host="0.0.0.0", port=0, accounts=False)
 
 
 def test_a_checkpoint_becomes_an_engine(tmp_path: Path) -> None:

@@ -213,11 +213,18 @@ def serve(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its tuned policy).")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    accounts: Annotated[
+        bool | None,
+        typer.Option("--accounts/--no-accounts", help="Whether people log in; default: if others can reach it."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(envvar="ACCORDANT_DATABASE", help="sqlite:///FILE or postgresql://...")
+    ] = None,
 ) -> None:
     """Serve a chat page."""
     from accordant.serve.run import serve as run_server
 
-    run_server(_checkpoint(checkpoint), host, port, console)
+    run_server(_checkpoint(checkpoint), host, port, console, database=database, accounts=accounts)
 
 
 @app.command()

@@ -28,14 +28,14 @@ class Done(Record):
     """The answer is over.
 
     Attributes:
-        finish: `stop` when the model closed its turn, `length` at the limit of tokens.
+        finish: `stop` when the model closed its turn, `length` at the limit of tokens, `cancelled` when it was stopped.
         prompt_tokens: tokens that the model read.
         answer_tokens: tokens that it wrote.
         turns_left_out: oldest turns (a question with its answer) that no longer fitted.
     """
 
     type: Literal["done"] = "done"
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "cancelled"]
     prompt_tokens: int
     answer_tokens: int
     turns_left_out: int
@@ -54,6 +54,10 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Reads one event from JSON."""
 
 
-def encode(event: Event) -> bytes:
-    """One event as Server-Sent Events carry it; JSON has no line breaks, so it is always one `data` line."""
-    return f"data: {event.model_dump_json()}\n\n".encode()
+def encode(event: Event, number: int | None = None) -> bytes:
+    """One event as Server-Sent Events carry it; JSON has no line breaks, so it is always one `data` line.
+
+    With its number as `id`, a browser that lost the connection says by itself from where to go on.
+    """
+    mark = "" if number is None else f"id: {number}\n"
+    return f"{mark}data: {event.model_dump_json()}\n\n".encode()

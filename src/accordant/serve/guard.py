@@ -1,6 +1,7 @@
 """What stands before every request: whom the page answers to, how much it takes, and what a browser may do with it."""
 
 import ipaddress
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,9 +22,9 @@ SECURITY_HEADERS = {
 }
 
 
-def problem(status: int, message: str) -> JSONResponse:
+def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A refusal in the one shape that all refusals have."""
-    return JSONResponse({"error": {"message": message}}, status)
+    return JSONResponse({"error": {"message": message}}, status, headers)
 
 
 class Guard:
@@ -61,7 +62,11 @@ class Guard:
             return problem(400, f"this server does not answer to the host name {host[:100]!r}; open it by its address")
         if scope["method"] in ("GET", "HEAD"):
             return None
-        length = headers.get("content-length", "")
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return problem(403, f"pages of {origin[:100]!r} may not change anything here")
+        # Without either header a request has no body, such as a browser's DELETE.
+        length = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
         if not length.isdecimal():
             return problem(411, "the request does not say its Content-Length")
         if int(length) > LARGEST_BODY:

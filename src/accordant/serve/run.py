@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import socket
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from rich.console import Console
 from starlette.concurrency import run_in_threadpool
 
 from accordant.errors import AccordantError
+from accordant.serve.access import make_access
 from accordant.serve.app import create_app
 from accordant.serve.load import context_of, facts_of, load_engine
+from accordant.store.migrate import open_database
 
 DEFAULT_PORT = 8000
 
@@ -23,23 +26,30 @@ def serve(
     port: int = DEFAULT_PORT,
     console: Console | None = None,
     title: str = "Accordant",
+    database: str | None = None,
+    accounts: bool | None = None,
 ) -> None:
     """Serve the chat page until Ctrl-C.
 
     Args:
         checkpoint: folder in the hub's format.
-        host: address to bind; anyone who reaches it may talk to the model, so the default is this machine alone.
+        host: address to bind; beyond this machine it needs accounts and the secret `ACCORDANT_SECRET`.
         port: port to bind; 0 takes the first free one from 8000 on (a browser keeps conversations per port).
         console: told where the page is.
         title: name of the service on the page.
+        database: URL of the store; None is the workspace's.
+        accounts: whether people log in; None: where other machines can reach the page.
 
     Raises:
-        AccordantError: when the port is taken, the address is not this machine's, or the checkpoint cannot be read.
+        AccordantError: when the port is taken, the address is not this machine's, the checkpoint or the store cannot be
+            read, or other machines could reach it unprotected.
     """
     with bind(host, port) as listener:
+        store = open_database(database)
+        access = make_access(store, host, accounts, os.environ.get("ACCORDANT_SECRET"))
         name = name_of(checkpoint)
         engine = load_engine(checkpoint)
-        app = create_app(engine, title, name, facts_of(engine), context=context_of(engine), host=host)
+        app = create_app(engine, title, name, facts_of(engine), context=context_of(engine), host=host, access=access)
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
         run(app, listener)
