@@ -21,6 +21,11 @@ def workspace() -> Path:
     return Path(os.environ.get("ACCORDANT_HOME") or "workspace").absolute()
 
 
+def runs_folder() -> Path:
+    """Where runs are kept in the workspace."""
+    return workspace() / "runs"
+
+
 @contextlib.contextmanager
 def explain_os_errors(doing: str) -> Iterator[None]:
     """Turn a full disk or a missing permission into one line that says what was being done."""

@@ -29,15 +29,29 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
 
 
-def test_help_names_every_command_without_loading_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['accordant', '--help']\nfrom accordant.cli import main\ntry:\n    main()\n"
-    code += "finally:\n    assert 'torch' not in sys.modules and 'fastapi' not in sys.modules"
+HEAVY = {"torch", "numpy", "transformers", "matplotlib", "fastapi", "pydantic", "jinja2", "tokenizers"}
+
+
+def help_of(*command: str) -> str:
+    """What the help prints; it must load none of the HEAVY."""
+    code = f"import sys; sys.argv = ['accordant', {', '.join(map(repr, [*command, '--help']))}]\n"
+    code += "from accordant.cli import main\ntry:\n    main()\n"
+    code += f"finally:\n    assert not {HEAVY!r} & sys.modules.keys(), {HEAVY!r} & sys.modules.keys()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["serve"], ["data", "show"]])
+def test_help_of_a_command_loads_nothing_heavy(command: list[str]) -> None:
+    assert f"accordant {' '.join(command)}" in help_of(*command)
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    told = help_of()
     names = ["round", "sft", "reward", "gate", "ppo", "dpo", "best-of-n", "eval", "report", "chat", "serve", "doctor"]
-    for name in [*names, "data", "base"]:
-        assert name in done.stdout
-    assert "reproduce" in done.stdout
+    for name in [*names, "data", "base", "reproduce"]:
+        assert name in told
 
 
 @pytest.mark.parametrize(

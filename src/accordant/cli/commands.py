@@ -131,11 +131,12 @@ def evaluate(
     """Measure a checkpoint on any file, with an interval."""
     from accordant.cli.live import LiveWatcher
     from accordant.evals.run import run_suite
-    from accordant.machine import keep_freed_memory, resolve_dtype
+    from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 
     keep_freed_memory()
     watcher = LiveWatcher(console)
-    result = run_suite(checkpoint, suite, data, limit, max_tokens, resolve_dtype(precision), watcher)
+    dtype = resolve_dtype(precision)
+    result = run_suite(checkpoint, suite, data, limit, max_tokens, dtype, watcher, default_device())
     low, high = result.interval
     console.print(f"{suite}: {result.score:.3f} [{low:.3f}, {high:.3f}], n = {result.n}", highlight=False)
     for name, value in result.details.items():
@@ -302,7 +303,7 @@ def _recipe(path: Path, base: str | None, set_: list[str] | None) -> Any:
 
 
 def _located(run: str) -> Path:
-    from accordant.rounds.run import runs_folder
+    from accordant.files import runs_folder
 
     return Path(run).resolve() if Path(run).is_dir() else runs_folder() / run
 
@@ -317,7 +318,7 @@ def _run_folder(run: str) -> Path:
 def _checkpoint(name: str) -> Path:
     """A checkpoint folder as given, or the policy of a run in the workspace: PPO's, where there are several."""
     from accordant.config import METHOD_NAMES
-    from accordant.rounds.run import runs_folder
+    from accordant.files import runs_folder
 
     if (Path(name) / "config.json").exists():
         return Path(name)

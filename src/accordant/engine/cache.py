@@ -23,6 +23,11 @@ class KeyValueCache:
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.count = 0
 
+    def clear(self) -> None:
+        """Take all rows out of use."""
+        self.lengths.zero_()
+        self.count = 0
+
     def keep(self, staying: Sequence[int]) -> list[int]:
         """Drop every row that is not in `staying`; the last ones take the places of the dropped.
 

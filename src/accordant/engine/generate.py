@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
+from accordant.engine.graphs import DecodeGraphs, can_record
 from accordant.engine.sampler import Sampling, choose, uniforms
 from accordant.errors import AccordantError
 from accordant.model import Transformer
@@ -53,6 +54,7 @@ class Engine:
 
     def __init__(self, model: Transformer, renderer: Renderer, rows: int = 64) -> None:
         self.model, self.renderer, self.rows = model, renderer, rows
+        self._recorded: DecodeGraphs | None = None
 
     def generate(
         self,
@@ -126,7 +128,8 @@ class Engine:
         most = min(self.rows, sum(len(request.rows) for request in requests))
         capacity = max((len(request.prompt) for request in requests), default=0) + sampling.max_tokens
         dtype, device = self.model.lm_head.weight.dtype, self.model.device
-        cache = KeyValueCache(self.model.config, most, capacity, dtype, device)
+        graphs = self._take_graphs(most, capacity) if can_record(device) else None
+        cache = graphs.cache if graphs else KeyValueCache(self.model.config, most, capacity, dtype, device)
         live: list[Row] = []
         logits = torch.empty(0, self.model.config.vocab_size, dtype=dtype, device=device)
         while live or requests:
@@ -140,7 +143,21 @@ class Engine:
             if len(staying) < len(live):
                 order = cache.keep(staying)
                 tokens, live = tokens[order], [live[place] for place in order]
-            logits = self.model(tokens, DecodeAttention(cache)) if live else logits[:0]
+            if not live:
+                logits = logits[:0]
+            else:
+                logits = graphs(tokens) if graphs else self.model(tokens, DecodeAttention(cache))
+        self._recorded = graphs
+
+    def _take_graphs(self, rows: int, capacity: int) -> DecodeGraphs:
+        """Those of the generation before, where they fit; nobody else has them until they are given back."""
+        taken, self._recorded = self._recorded, None
+        if taken is None or not taken.fits(rows, capacity):
+            dtype, device = self.model.lm_head.weight.dtype, self.model.device
+            del taken  # its memory, before more is asked for
+            taken = DecodeGraphs(self.model, KeyValueCache(self.model.config, rows, capacity, dtype, device))
+        taken.cache.clear()
+        return taken
 
     def _entering(self, requests: "deque[Request]", room: int) -> list["Request"]:
         """The next requests that fit in `room` rows; none while less than a quarter of all rows is free."""

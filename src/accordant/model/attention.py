@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from accordant.model.flash_attention import Stretches, flash_attention, has_flash_attention
 from accordant.model.short_attention import short_attention
 
 _SHORT = 256
@@ -42,8 +43,9 @@ class Attention(Protocol):
 class PackedAttention:
     """Causal attention within each of several sequences laid end to end.
 
-    Sequences are spread to a right-padded rectangle for the kernel and gathered again; a causal mask alone keeps
-    the padding out of every real token's sight, so what a sequence gets does not depend on its neighbours.
+    A GPU's kernel takes them as they lie. Elsewhere they are spread to a right-padded rectangle and gathered again; a
+    causal mask alone keeps the padding out of every real token's sight, so what a sequence gets does not depend on its
+    neighbours.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -60,6 +62,8 @@ class PackedAttention:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Attention`."""
+        if has_flash_attention(query):
+            return flash_attention(query, key, value, self._stretches)
         spread = (self._spread(query), self._spread(key), self._spread(value))
         if query.device.type == "cpu" and self._widest <= _SHORT:
             out = short_attention(*spread, self._hidden)
@@ -72,6 +76,10 @@ class PackedAttention:
             )
         flat = out.transpose(1, 2).reshape(self._rows * self._widest, *query.shape[1:])
         return flat if self._regular else flat[self._slots]
+
+    @cached_property
+    def _stretches(self) -> Stretches:
+        return Stretches(self.lengths, self.lengths, self.positions.device)
 
     @cached_property
     def _hidden(self) -> Tensor:
@@ -111,6 +119,7 @@ class BranchedAttention(PackedAttention):
         self, stems: Sequence[int], branches: Sequence[Sequence[int]], device: torch.device | str = "cpu"
     ) -> None:
         super().__init__([stem + sum(own) for stem, own in zip(stems, branches, strict=True)], device)
+        self._stems, self._branches = stems, branches
         members = torch.full((self._rows, self._widest), -1, device=device)
         positions = []
         for row, (stem, own) in enumerate(zip(stems, branches, strict=True)):
@@ -119,6 +128,26 @@ class BranchedAttention(PackedAttention):
             positions += [torch.arange(stem, device=device), *(torch.arange(n, device=device) + stem for n in own)]
         self._members = members
         self.positions = torch.cat(positions)
+
+    @cached_property
+    def _stretches(self) -> Stretches:
+        """Each stem is a sequence, and so is each branch, whose keys are the stem's tokens and its own."""
+        queries: list[int] = []
+        keys: list[list[int]] = []
+        token = 0
+        for stem, own in zip(self._stems, self._branches, strict=True):
+            shared = list(range(token, token + stem))
+            if stem:
+                queries.append(stem)
+                keys.append(shared)
+            token += stem
+            for length in own:
+                queries.append(length)
+                keys.append([*shared, *range(token, token + length)])
+                token += length
+        device = self.positions.device
+        order = torch.tensor([token for seen in keys for token in seen], device=device)
+        return Stretches(queries, [len(seen) for seen in keys], device, order)
 
     @cached_property
     def _hidden(self) -> Tensor:

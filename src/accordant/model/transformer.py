@@ -27,7 +27,8 @@ class RotaryPositions:
 
     def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine, each (tokens, 1, head_size)."""
-        angles = positions.float()[:, None] * self.frequencies.to(positions.device)
+        self.frequencies = self.frequencies.to(positions.device)  # once: a recorded graph must not copy from the CPU
+        angles = positions.float()[:, None] * self.frequencies
         angles = torch.cat((angles, angles), dim=-1)[:, None]
         return angles.cos().to(dtype), angles.sin().to(dtype)
 

@@ -19,7 +19,7 @@ from accordant.config import Recipe
 from accordant.data.split import split_by_prompt, spread
 from accordant.errors import AccordantError
 from accordant.files import digest, new_directory, only_one, read_json, recover_directory, sha256, write_json
-from accordant.machine import Machine, peak_memory_gb, return_freed_memory
+from accordant.machine import Machine, default_device, peak_memory_gb, return_freed_memory
 from accordant.model import Transformer
 from accordant.model.base import bring_base
 from accordant.model.hub import (
@@ -68,8 +68,8 @@ class Round:
 
     @property
     def device(self) -> str:
-        """A GPU where there is one."""
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        """Where the models are: a GPU where there is one."""
+        return default_device()
 
     def checkpoint(self, stage: str) -> Path:
         """Folder of a stage's finished checkpoint."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from accordant.engine import Engine
-from accordant.machine import keep_freed_memory, resolve_dtype
+from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 from accordant.model.hub import load_transformer
 from accordant.text import Renderer
 
@@ -12,10 +12,10 @@ LONGEST = 2048
 
 
 def load_engine(checkpoint: Path) -> Engine:
-    """Read a checkpoint in the hub's format, in the number format that is fast here."""
+    """Read a checkpoint in the hub's format; it runs on the GPU where there is one, in the number format that pays."""
     keep_freed_memory()
     renderer = Renderer.load(checkpoint)
-    return Engine(load_transformer(checkpoint, resolve_dtype("auto")), renderer)
+    return Engine(load_transformer(checkpoint, resolve_dtype("auto"), default_device()), renderer)
 
 
 def context_of(engine: Engine) -> int:

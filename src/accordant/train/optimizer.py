@@ -98,7 +98,7 @@ class Optimizer:
             for number, master in enumerate(self.masters):
                 master.copy_(named[f"{number}.weight"])
                 moments = {
-                    key: named[f"{number}.{key}"].clone()
+                    key: named[f"{number}.{key}"].to(master.device, copy=True)
                     for key in ("step", "exp_avg", "exp_avg_sq")
                     if f"{number}.{key}" in named
                 }
