@@ -29,7 +29,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
 
 
-HEAVY = {"torch", "numpy", "transformers", "matplotlib", "fastapi", "pydantic", "jinja2", "tokenizers"}
+HEAVY = {"torch", "numpy", "transformers", "matplotlib", "fastapi", "jinja2", "tokenizers"}
 
 
 def help_of(*command: str) -> str:

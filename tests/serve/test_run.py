@@ -94,3 +94,15 @@ def test_ctrl_c_ends_the_server_without_a_traceback(streaming: bool) -> None:
     assert errors == ""
     assert server.returncode == 0
     assert (b"shutting down" in rest) == streaming
+
+
+def test_a_server_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """Each of these takes from half a second to several; an answer needs none of them either."""
+    code = "import sys\nfrom pathlib import Path\nfrom accordant.cli import commands\n"
+    code += "from accordant.engine import Sampling\nfrom accordant.serve import load, run\n"
+    code += "engine = load.load_engine(Path(sys.argv[1]))\n"
+    code += "engine.generate([[5, 6, 7]], Sampling(max_tokens=3))\n"
+    code += "print([m for m in ('torch._dynamo', 'matplotlib', 'transformers', 'accordant.train') if m in sys.modules])"
+    command = [sys.executable, "-c", code, str(save_tiny_checkpoint(tmp_path / "tiny"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -5,7 +5,6 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 
 class Stretches:
@@ -57,6 +56,8 @@ def flash_attention(query: Tensor, key: Tensor, value: Tensor, stretches: Stretc
     Returns:
         (tokens, heads, size).
     """
+    from torch.nn.attention.varlen import varlen_attn  # brings torch's compiler, a second that a CPU need not wait
+
     if stretches.order is not None:
         key, value = key[stretches.order], value[stretches.order]
     out = varlen_attn(

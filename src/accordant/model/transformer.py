@@ -105,12 +105,21 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
+class Embedding(nn.Embedding):
+    """`nn.Embedding` that draws no values where there is room for none: torch would load its compiler for that."""
+
+    def reset_parameters(self) -> None:
+        """Draw, except on the meta device."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Trunk(nn.Module):
     """Embeddings, layers and the last norm: ids in, hidden states out."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_epsilon)
         self.rotary = RotaryPositions(config)
