@@ -21,7 +21,8 @@ def can_record(device: torch.device) -> bool:
 class DecodeGraphs:
     """Steps of a model on a cache, recorded at their first use for each power of two of rows.
 
-    Rows past those in use are computed, too, at slot 0 of rows of the cache that are free; nobody reads them.
+    Rows past those in use are computed, too, in rows of the cache that are free, at any slot: who takes such a row
+    fills every slot before reading it.
 
     Args:
         model: its weights may change their values, not their places.
@@ -50,7 +51,6 @@ class DecodeGraphs:
         lengths = self.cache.lengths[:count]
         self._tokens[:count] = tokens
         self._positions[:count] = lengths
-        self._positions[count:rows] = 0
         lengths += 1
         if rows not in self._recorded:
             self._recorded[rows] = record(lambda: self._step(rows))
@@ -80,7 +80,7 @@ def record(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)  # each place is written once in a step: any order gives the same bits
     try:
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             work()
