@@ -38,7 +38,7 @@ from accordant.train.log_probs import score_tokens
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 LENGTHS = (64, 128, 256, 512, 1024, 2048)
 MICRO_BATCH_TOKENS = 2048
-LEAST_SECONDS = 1.0
+LEAST_SECONDS = 0.5
 """A point is measured again and again for so long; its median counts."""
 FITTED = 4
 """Largest sizes of a curve that its exponent is fitted to."""
@@ -102,6 +102,14 @@ class Subject:
         prompts = [self.ids(context, row) for row in range(rows)]
         return seconds_of(lambda: self.engine.generate(prompts, Sampling(max_tokens=answer)))
 
+    def stream(self, context: int, lengths: Sequence[int]) -> list[float]:
+        """Seconds up to each of `lengths` tokens of one answer after a prompt of `context` tokens."""
+        for _ in self.engine.stream(self.ids(context, 0), Sampling(max_tokens=8)):
+            pass  # weights are packed at the first use
+        began = time.process_time()
+        answer = self.engine.stream(self.ids(context, 0), Sampling(max_tokens=max(lengths)))
+        return [time.process_time() - began for token, _ in enumerate(answer, start=1) if token in lengths]
+
     def score(self, rows: int, length: int, train: bool) -> float:
         """Seconds of the log-probs of `rows` sequences of `length` tokens, and with `train` of their gradients."""
         examples = [Example(self.ids(length, row), [True] * length) for row in range(rows)]
@@ -122,7 +130,7 @@ def by_batch(subject: Subject) -> list[Curve]:
     """Answers of 16 tokens after 16; sequences of 128 tokens."""
     generated = [subject.generate(rows, 16, 17) - subject.generate(rows, 16, 1) for rows in BATCHES]
     curves = [told(Curve("batch", "generation", BATCHES, [16 * rows for rows in BATCHES], generated))]
-    for work, most in (("scoring", 64), ("training", 32)):
+    for work, most in (("scoring", 32), ("training", 16)):
         sizes = [rows for rows in BATCHES if rows <= most]
         seconds = [subject.score(rows, 128, work == "training") for rows in sizes]
         curves.append(told(Curve("batch", work, sizes, [128 * rows for rows in sizes], seconds)))
@@ -130,22 +138,21 @@ def by_batch(subject: Subject) -> list[Curve]:
 
 
 def by_answer(subject: Subject) -> list[Curve]:
-    """Four answers of growing length after prompts of 16 tokens."""
-    seconds = [subject.generate(4, 16, length) for length in LENGTHS]
-    return [told(Curve("answer", "generation", LENGTHS, [4 * length for length in LENGTHS], seconds))]
+    """One answer after a prompt of 16 tokens: its time up to each length."""
+    return [told(Curve("answer", "generation", LENGTHS, LENGTHS, subject.stream(16, LENGTHS)))]
 
 
 def by_context(subject: Subject) -> list[Curve]:
-    """Four prompts of growing length and 16 tokens after each; 2,048 tokens as sequences of growing length.
+    """Two prompts of growing length and 16 tokens after each; 2,048 tokens as sequences of growing length.
 
     The time by number of tokens is that of one row: total times are divided by the rows that the 2,048 tokens make.
     """
-    first = [subject.generate(4, length, 1) for length in LENGTHS]
-    all_of_it = [subject.generate(4, length, 17) for length in LENGTHS]
+    first = [subject.generate(2, length, 1) for length in LENGTHS]
+    all_of_it = [subject.generate(2, length, 17) for length in LENGTHS]
     decoding = [a - b for a, b in zip(all_of_it, first, strict=True)]
     curves = [
-        told(Curve("context", "prompts", LENGTHS, [4 * length for length in LENGTHS], first)),
-        told(Curve("context", "generation", LENGTHS, [4 * 16] * len(LENGTHS), decoding)),
+        told(Curve("context", "prompts", LENGTHS, [2 * length for length in LENGTHS], first)),
+        told(Curve("context", "generation", LENGTHS, [2 * 16] * len(LENGTHS), decoding)),
     ]
     for work in ("scoring", "training"):
         seconds = [subject.score(2048 // n, n, work == "training") * n / 2048 for n in LENGTHS]

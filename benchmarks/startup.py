@@ -23,7 +23,7 @@ from benchmarks.paired import publish, say, spread
 from accordant.files import workspace
 from accordant.model.base import bring_base
 
-TURNS = 7
+TURNS = 5
 COMMAND = [sys.executable, "-c", "from accordant.cli import main; main()"]
 PATIENCE = 60.0
 PARTS = """
