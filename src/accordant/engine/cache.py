@@ -21,6 +21,7 @@ class KeyValueCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
+        self.capacity = capacity
         self.count = 0
 
     def clear(self) -> None:

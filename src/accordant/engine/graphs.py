@@ -38,8 +38,8 @@ class DecodeGraphs:
 
     def fits(self, rows: int, capacity: int) -> bool:
         """Whether so many rows of so many tokens have room, and the weights are where they were."""
-        most, held = len(self.cache.lengths), self.cache.keys.shape[3]
-        return rows <= most and capacity <= held and self._places == _places(self.model)
+        has_room = rows <= len(self.cache.lengths) and capacity <= self.cache.capacity
+        return has_room and self._places == _places(self.model)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """One token more in each row in use, (rows,), to the logits after it, (rows, vocabulary).
@@ -67,7 +67,7 @@ class RecordedAttention(DecodeAttention):
     def __init__(self, cache: KeyValueCache, positions: Tensor) -> None:
         self._cache, self.positions = cache, positions
         self._rows = torch.arange(len(positions), device=positions.device)
-        self._widest = cache.keys.shape[3]
+        self._widest = cache.capacity
         slots = torch.arange(self._widest, device=positions.device)
         self._visible = (slots <= positions[:, None])[:, None, None]
 
