@@ -62,15 +62,18 @@ class Curve:
         return [1e3 * s / t for s, t in zip(self.seconds, self.tokens, strict=True)]
 
     @property
-    def exponent(self) -> float:
-        """Of time by number of tokens."""
+    def exponent(self) -> float | None:
+        """Of time by number of tokens; None where every size costs as many."""
+        if len(set(self.tokens)) == 1:
+            return None
         logs = np.log([self.tokens[-FITTED:], self.seconds[-FITTED:]])
-        return float(np.polyfit(logs[0], logs[1], 1)[0])
+        return round(float(np.polyfit(logs[0], logs[1], 1)[0]), 2)
 
     def to_json(self) -> dict[str, object]:
         """The figures that count, to three digits."""
         cost = [float(f"{value:.3g}") for value in self.milliseconds]
-        return {"sizes": list(self.sizes), "milliseconds": cost, "exponent": round(self.exponent, 2)}
+        found = {"sizes": list(self.sizes), "milliseconds": cost}
+        return found | ({} if self.exponent is None else {"exponent": self.exponent})
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -163,7 +166,7 @@ def by_context(subject: Subject) -> list[Curve]:
 def told(curve: Curve) -> Curve:
     """Say what was found."""
     cost = "  ".join(f"{size}: {ms:.3g}" for size, ms in zip(curve.sizes, curve.milliseconds, strict=True))
-    say(f"{curve.work} by {curve.panel}: ms a token {cost}  (exponent {curve.exponent:.2f}, {peak_memory_gb()} GB)")
+    say(f"{curve.work} by {curve.panel}: ms a token {cost}  (exponent {curve.exponent}, {peak_memory_gb()} GB)")
     return curve
 
 
@@ -173,7 +176,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     panels: list[Axes] = list(figure.subplots(1, len(PANELS), sharey=True))
     for axes, (panel, label) in zip(panels, PANELS.items(), strict=True):
         for curve in (c for c in curves if c.panel == panel):
-            text = f"{curve.work}, $e$ = {curve.exponent:.2f}" if len(set(curve.tokens)) > 1 else curve.work
+            text = curve.work if curve.exponent is None else f"{curve.work}, $e$ = {curve.exponent:.2f}"
             axes.plot(curve.sizes, curve.milliseconds, "o-", color=COLOURS[curve.work], markersize=3, label=text)
         axes.set(yscale="log", xlabel=label)
         axes.set_xscale("log", base=2)
