@@ -4,9 +4,8 @@
     python -m benchmarks.ppo workspace/bases/smollm2-135m-instruct --prompts 8 --turns 2
 
 Four models of one size on either side: policy, reference, reward model and critic, all from one base and one random
-head. Every prompt has 64 tokens and every answer 64, for nothing ends one early: TRL gets no stop token, and ours a
-tokenizer that no token ends a turn in. Same temperature, minibatches (4), epochs, clips; a minibatch is one pass on
-either side. TRL takes one optimiser step for both models and ours one for each. Gradient checkpointing is off.
+head. Every prompt has 64 tokens and every answer 64, for nothing ends one early: TRL gets no stop token, and ours one that is
+never sampled, the padding. Same temperature, minibatches (4), epochs, clips; a minibatch is one pass on either side. TRL takes one optimiser step for both models and ours one for each. Gradient checkpointing is off.
 
 Ours keeps bfloat16 weights with float32 masters and moments of policy and critic; `benchmarks.training` says what TRL
 keeps.
@@ -40,7 +39,7 @@ RATE = 3e-6
 
 
 class Phases:
-    """Seconds spent in some functions since the last `begin`."""
+    """Seconds of processor time spent in some functions since the last `begin`."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -55,11 +54,11 @@ class Phases:
         self.seconds.setdefault(phase, 0.0)
 
         def timed(*args: Any, **named: Any) -> Any:
-            counts, began = only(), time.perf_counter()
+            counts, began = only(), time.process_time()
             try:
                 return original(*args, **named)
             finally:
-                self.seconds[phase] += (time.perf_counter() - began) * counts
+                self.seconds[phase] += (time.process_time() - began) * counts
 
         setattr(owner, function, timed)
 
@@ -98,7 +97,8 @@ class Ours:
         prepare_ours()
         renderer = Renderer.load(arguments.model)
         asked = conversations(renderer, arguments.prompts)
-        endless = dataclasses.replace(renderer, tokenizer=dataclasses.replace(renderer.tokenizer, end_of_turn=-1))
+        tokenizer = dataclasses.replace(renderer.tokenizer, end_of_turn=renderer.tokenizer.pad)
+        endless = dataclasses.replace(renderer, tokenizer=tokenizer)
         scalar = with_scalar_model(arguments.model)
         policy, reference = (load_transformer(arguments.model, torch.bfloat16) for _ in range(2))
         critic, rewarder = (load_scalar_model(scalar, torch.bfloat16) for _ in range(2))
@@ -187,9 +187,9 @@ class TRL:
     def __call__(self) -> float:
         """One iteration; its episodes."""
         self.phases.begin()
-        began = time.perf_counter()
+        began = time.process_time()
         self.trainer.train()
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.process_time() - began
         return self.prompts
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from benchmarks.paired import Work, compare_apart, publish
 
-from accordant.machine import keep_freed_memory, measure, peak_memory_gb
+from accordant.machine import keep_freed_memory, peak_memory_gb
 from accordant.model import ModelConfig
 
 PEERS = {"trl": torch.bfloat16, "trl_float32": torch.float32}
@@ -44,19 +44,33 @@ def main(name: str, parser: argparse.ArgumentParser, work_of: Callable[[str, arg
 
 
 def _figures(work: Work, threads: int) -> dict[str, float]:
-    """One run after one to warm up; with the matmul rate of the same minute, to compare model FLOPs with."""
+    """One run after one to warm up; with the matmul rate of the same minute, to compare model FLOPs with.
+
+    Both rates are by processor time, so that neither counts the time that others had the core.
+    """
     work()
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     units = work()
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
     figures: dict[str, float] = dict(getattr(work, "figures", {}))
     peak = peak_memory_gb()
     if "gflop" in figures:
-        figures["gflops"] = figures.pop("gflop") / seconds
-        figures["matmul_gflops"] = measure(0.1).bfloat16_gflops
+        figures["gflops"] = figures.pop("gflop") * threads / cpu_seconds
+        figures["matmul_gflops"] = threads * matmul_gflops()
         figures["share_of_matmul"] = figures["gflops"] / figures["matmul_gflops"]
-        torch.set_num_threads(threads)
-    return {"rate": units / seconds, "seconds": seconds, "peak_memory_gb": peak} | figures
+    times = {"rate": units / seconds, "seconds": seconds, "cpu_seconds": cpu_seconds}
+    return times | {"peak_memory_gb": peak} | figures
+
+
+def matmul_gflops(seconds: float = 1.0) -> float:
+    """The bfloat16 matmul rate as `accordant.machine` measures it, but in GFLOP to a second of processor time."""
+    rows, inner, columns = 1024, 576, 1536
+    left, right = torch.randn(rows, inner, dtype=torch.bfloat16), torch.randn(columns, inner, dtype=torch.bfloat16)
+    products, began = 0, time.process_time()
+    while (passed := time.process_time() - began) < seconds:
+        torch.nn.functional.linear(left, right)
+        products += 1
+    return 2e-9 * rows * inner * columns * products / passed
 
 
 def prepare_ours() -> None:
