@@ -4,8 +4,9 @@
     python -m benchmarks.ppo workspace/bases/smollm2-135m-instruct --prompts 8 --turns 2
 
 Four models of one size on either side: policy, reference, reward model and critic, all from one base and one random
-head. Every prompt has 64 tokens and every answer 64, for nothing ends one early: TRL gets no stop token, and ours one that is
-never sampled, the padding. Same temperature, minibatches (4), epochs, clips; a minibatch is one pass on either side. TRL takes one optimiser step for both models and ours one for each. Gradient checkpointing is off.
+head. A prompt has 64 tokens and an answer 64, for nothing ends one early: TRL gets no stop token, and ours one that
+is never sampled (padding). Same temperature, minibatches (4), epochs, clips; a minibatch is one pass on either side.
+TRL takes one optimiser step for both models and ours one for each. Gradient checkpointing is off.
 
 Ours keeps bfloat16 weights with float32 masters and moments of policy and critic; `benchmarks.training` says what TRL
 keeps.
