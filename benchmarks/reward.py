@@ -20,6 +20,7 @@ from benchmarks.training import PEERS, main, model_gflop, prepare_ours, trl_sett
 from accordant.config import RewardSection
 from accordant.data.load import load_comparisons
 from accordant.data.packing import Branches
+from accordant.data.split import spread
 from accordant.model.hub import new_scalar_model
 from accordant.progress import SILENT
 from accordant.text import Renderer
@@ -31,11 +32,11 @@ RATE = 1e-5
 
 
 def rankings(arguments: argparse.Namespace) -> list[Ranking]:
-    """The first rankings that fit and are no tie throughout."""
+    """Some of the rankings that fit and are no tie throughout, spread evenly through the file."""
     renderer = Renderer.load(arguments.model)
     rendered = (render_ranking(renderer, c) for c in load_comparisons(arguments.data).records)
     fitting = [r for r in rendered if max(map(len, r.sequences)) <= MAX_TOKENS and max(r.tiers) > 0]
-    chosen = fitting[: arguments.rankings]
+    chosen = spread(fitting, arguments.rankings)
     return chosen if arguments.whole else [best_and_worst(ranking) for ranking in chosen]
 
 

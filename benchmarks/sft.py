@@ -17,6 +17,7 @@ from benchmarks.training import PEERS, main, model_gflop, prepare_ours, trl_sett
 
 from accordant.config import SFTSection
 from accordant.data.load import load_demonstrations
+from accordant.data.split import spread
 from accordant.model.hub import load_transformer
 from accordant.progress import SILENT
 from accordant.text import Example, Renderer
@@ -27,10 +28,10 @@ RATE = 1e-5
 
 
 def dialogues(arguments: argparse.Namespace) -> list[Example]:
-    """The first demonstrations that fit."""
+    """Some of the demonstrations that fit, spread evenly through the file."""
     renderer = Renderer.load(arguments.model)
     rendered = (renderer.dialogue(d.messages) for d in load_demonstrations(arguments.data).records)
-    return [example for example in rendered if len(example.ids) <= MAX_TOKENS][: arguments.dialogues]
+    return spread([example for example in rendered if len(example.ids) <= MAX_TOKENS], arguments.dialogues)
 
 
 class Ours:

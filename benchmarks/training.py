@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +40,11 @@ def main(name: str, parser: argparse.ArgumentParser, work_of: Callable[[str, arg
         return
     command = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:], "--alone"]
     result = compare_apart({program: [*command, program] for program in arguments.programs}, arguments.turns)
-    settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("alone", "programs")}
+    settings = {
+        key: value.name if isinstance(value, Path) else value
+        for key, value in vars(arguments).items()
+        if key not in ("alone", "programs")
+    }
     publish(name, {"settings": settings, **result})
 
 

@@ -4,6 +4,7 @@ Every other part of the decoder works token by token on a flat batch without pad
 where sequences exist. `engine.cache` brings the second form, with keys and values kept.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -17,6 +18,8 @@ from accordant.model.short_attention import short_attention
 _SHORT = 256
 """Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
 there (docs/log.md); longer ones would fill the memory with scores."""
+_ALIKE = 0.75
+"""Sequences share a rectangle while the shortest has at least this share of the longest's tokens."""
 
 
 class Attention(Protocol):
@@ -43,7 +46,8 @@ class PackedAttention:
     """Causal attention within each of several sequences laid end to end.
 
     Sequences are spread to a right-padded rectangle for the kernel and gathered again; a causal mask alone keeps
-    the padding out of every real token's sight, so what a sequence gets does not depend on its neighbours.
+    the padding out of every real token's sight, so what a sequence gets does not depend on its neighbours. On a CPU
+    neighbours of other lengths get rectangles of their own: the cost of one is that of its longest, squared.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -60,6 +64,10 @@ class PackedAttention:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Attention`."""
+        if query.device.type == "cpu" and len(self._parts) > 1:
+            tokens = [sum(part.lengths) for part in self._parts]
+            cut = zip(query.split(tokens), key.split(tokens), value.split(tokens), strict=True)
+            return torch.cat([part(layer, *own) for part, own in zip(self._parts, cut, strict=True)])
         spread = (self._spread(query), self._spread(key), self._spread(value))
         if query.device.type == "cpu" and self._widest <= _SHORT:
             out = short_attention(*spread, self._hidden)
@@ -72,6 +80,20 @@ class PackedAttention:
             )
         flat = out.transpose(1, 2).reshape(self._rows * self._widest, *query.shape[1:])
         return flat if self._regular else flat.index_select(0, self._slots)  # indexing's way back is five times slower
+
+    @cached_property
+    def _parts(self) -> "list[PackedAttention]":
+        """One for each run of sequences of like lengths."""
+        starts, least, most = [0], self.lengths[0], self.lengths[0]
+        for row, length in enumerate(self.lengths):
+            least, most = min(least, length), max(most, length)
+            if least < _ALIKE * most:
+                starts.append(row)
+                least = most = length
+        return [self._part(slice(a, b)) for a, b in itertools.pairwise([*starts, self._rows])]
+
+    def _part(self, rows: slice) -> "PackedAttention":
+        return PackedAttention(self.lengths[rows], self.positions.device)
 
     @cached_property
     def _hidden(self) -> Tensor:
@@ -111,6 +133,7 @@ class BranchedAttention(PackedAttention):
         self, stems: Sequence[int], branches: Sequence[Sequence[int]], device: torch.device | str = "cpu"
     ) -> None:
         super().__init__([stem + sum(own) for stem, own in zip(stems, branches, strict=True)], device)
+        self._stems, self._branches = stems, branches
         members = torch.full((self._rows, self._widest), -1, device=device)
         positions = []
         for row, (stem, own) in enumerate(zip(stems, branches, strict=True)):
@@ -119,6 +142,9 @@ class BranchedAttention(PackedAttention):
             positions += [torch.arange(stem, device=device), *(torch.arange(n, device=device) + stem for n in own)]
         self._members = members
         self.positions = torch.cat(positions)
+
+    def _part(self, rows: slice) -> PackedAttention:
+        return BranchedAttention(self._stems[rows], self._branches[rows], self.positions.device)
 
     @cached_property
     def _hidden(self) -> Tensor:
