@@ -66,7 +66,7 @@ class PackedAttention:
         """See `Attention`."""
         if query.device.type == "cpu" and len(self._parts) > 1:
             tokens = [sum(part.lengths) for part in self._parts]
-            cut = zip(query.split(tokens), key.split(tokens), value.split(tokens), strict=True)
+            cut = zip(*(torch.split(flat, tokens) for flat in (query, key, value)), strict=True)
             return torch.cat([part(layer, *own) for part, own in zip(self._parts, cut, strict=True)])
         spread = (self._spread(query), self._spread(key), self._spread(value))
         if query.device.type == "cpu" and self._widest <= _SHORT:
