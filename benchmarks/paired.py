@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,44 @@ def compare(ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int
     return {
         "rate": {name: spread(values) for name, values in rates.items()},
         "ratio": {name: spread(values) for name, values in ratios.items()},
+    }
+
+
+def compare_apart(programs: Mapping[str, Sequence[str]], turns: int = 3) -> dict[str, Any]:
+    """As `compare`, but each run in a process of its own: its peak of memory is its own, and so is all of it.
+
+    Args:
+        programs: command line of `ours` and of each peer. It warms up by itself, runs once, and prints a JSON object as
+            its last line: `rate`, `cpu_seconds`, `peak_memory_gb`, and whatever else it measures.
+        turns: how often each runs.
+
+    Returns:
+        Under each program's name the spread of all its figures; under `ratio` the spread of our rate to each peer's,
+        under `cpu_ratio` that of a peer's processor time to ours, which does not count the time that others had the
+        core, and under `memory_ratio` that of our peak memory to a peer's, each over the turns.
+    """
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
+    for _ in range(turns):
+        for name, command in programs.items():
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{name} failed: {' '.join(command)}\n{done.stderr}")
+            runs[name].append(json.loads(done.stdout.splitlines()[-1]))
+            say(f"  {name:24} " + " ".join(f"{key} {value:.4g}" for key, value in runs[name][-1].items()))
+
+    def ratios(figure: str, power: int = 1) -> dict[str, dict[str, float]]:
+        own = [run[figure] for run in runs["ours"]]
+        return {
+            peer: spread([(a / run[figure]) ** power for a, run in zip(own, runs[peer], strict=True)])
+            for peer in programs
+            if peer != "ours"
+        }
+
+    return {
+        **{name: {key: spread([run[key] for run in own]) for key in own[0]} for name, own in runs.items()},
+        "ratio": ratios("rate"),
+        "cpu_ratio": ratios("cpu_seconds", power=-1),
+        "memory_ratio": ratios("peak_memory_gb"),
     }
 
 

@@ -4,6 +4,7 @@ Every other part of the decoder works token by token on a flat batch without pad
 where sequences exist. `engine.cache` brings the second form, with keys and values kept.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -18,6 +19,8 @@ from accordant.model.short_attention import short_attention
 _SHORT = 256
 """Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
 there (docs/log.md); longer ones would fill the memory with scores."""
+_ALIKE = 0.75
+"""Sequences share a rectangle while the shortest has at least this share of the longest's tokens."""
 
 
 class Attention(Protocol):
@@ -45,7 +48,8 @@ class PackedAttention:
 
     A GPU's kernel takes them as they lie. Elsewhere they are spread to a right-padded rectangle and gathered again; a
     causal mask alone keeps the padding out of every real token's sight, so what a sequence gets does not depend on its
-    neighbours.
+    neighbours. On a CPU neighbours of other lengths get rectangles of their own: the cost of one is that of its
+    longest, squared.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -64,6 +68,10 @@ class PackedAttention:
         """See `Attention`."""
         if has_flash_attention(query):
             return flash_attention(query, key, value, self._stretches)
+        if query.device.type == "cpu" and len(self._parts) > 1:
+            tokens = [sum(part.lengths) for part in self._parts]
+            cut = zip(*(torch.split(flat, tokens) for flat in (query, key, value)), strict=True)
+            return torch.cat([part(layer, *own) for part, own in zip(self._parts, cut, strict=True)])
         spread = (self._spread(query), self._spread(key), self._spread(value))
         if query.device.type == "cpu" and self._widest <= _SHORT:
             out = short_attention(*spread, self._hidden)
@@ -75,7 +83,21 @@ class PackedAttention:
                 enable_gqa=query.shape[1] != key.shape[1],
             )
         flat = out.transpose(1, 2).reshape(self._rows * self._widest, *query.shape[1:])
-        return flat if self._regular else flat[self._slots]
+        return flat if self._regular else flat.index_select(0, self._slots)  # indexing's way back is five times slower
+
+    @cached_property
+    def _parts(self) -> "list[PackedAttention]":
+        """One for each run of sequences of like lengths."""
+        starts, least, most = [0], self.lengths[0], self.lengths[0]
+        for row, length in enumerate(self.lengths):
+            least, most = min(least, length), max(most, length)
+            if least < _ALIKE * most:
+                starts.append(row)
+                least = most = length
+        return [self._part(slice(a, b)) for a, b in itertools.pairwise([*starts, self._rows])]
+
+    def _part(self, rows: slice) -> "PackedAttention":
+        return PackedAttention(self.lengths[rows], self.positions.device)
 
     @cached_property
     def _stretches(self) -> Stretches:
@@ -128,6 +150,9 @@ class BranchedAttention(PackedAttention):
             positions += [torch.arange(stem, device=device), *(torch.arange(n, device=device) + stem for n in own)]
         self._members = members
         self.positions = torch.cat(positions)
+
+    def _part(self, rows: slice) -> PackedAttention:
+        return BranchedAttention(self._stems[rows], self._branches[rows], self.positions.device)
 
     @cached_property
     def _stretches(self) -> Stretches:

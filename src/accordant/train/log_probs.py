@@ -37,7 +37,7 @@ def score_tokens(
 
 def predicting_states(model: Transformer, batch: PackedBatch) -> Tensor:
     """The hidden states that the batch's targets are predicted from, (targets, hidden)."""
-    return model.hidden(batch.ids, batch.attention)[batch.predicting]
+    return model.hidden(batch.ids, batch.attention).index_select(0, batch.predicting)
 
 
 def score_states(

@@ -75,6 +75,12 @@ class Optimizer:
         if not self._mixed:
             self._adam.zero_grad()
 
+    def release(self) -> None:
+        """As `clear`, and give the gradients' memory back: another model's gradients come next."""
+        self.clear()
+        for master in self.masters:
+            master.grad = None
+
     def _publish(self) -> None:
         if self._mixed:
             with torch.no_grad():

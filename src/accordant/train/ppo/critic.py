@@ -1,6 +1,7 @@
 """Critics: a value for each token's state, learned from what answers got.
 
-`SeparateCritic` is a model of its own; `ValueHead` reads the policy's hidden states. To PPO both look the same.
+`SeparateCritic` is a model of its own and learns after the policy; `ValueHead` reads the policy's hidden states and
+learns with it. Their values, and how they warm up, look the same to PPO.
 """
 
 import math
@@ -46,31 +47,14 @@ class Critic(ABC):
     def own_values(self, batch: PackedBatch) -> Tensor:
         """The value of the state in which each target was chosen, (targets,); only the critic's own weights learn."""
 
-    @abstractmethod
-    def backward(self, policy_loss: Tensor, states: Tensor, part: Slice, fit: Fit, tokens: int) -> float:
-        """Add the gradients of the policy's loss and of the critic's on one slice.
-
-        Args:
-            policy_loss: already divided by `tokens`.
-            states: the policy's hidden states that it comes from, (targets, hidden).
-            part: the slice.
-            fit: what is learned.
-            tokens: of the whole minibatch, over which losses are means.
-
-        Returns:
-            The slice's share of the minibatch's value loss.
-        """
-
     def values(self, rollout: Rollout) -> Tensor:
         """The value before each answer token, (answers, tokens), without gradients."""
         with torch.no_grad():
             return rollout.spread(rollout.workers.map(lambda part: self.own_values(part.batch).cpu(), rollout.slices))
 
-    def warm_up(self, rollout: Rollout, returns: Tensor, rate: float) -> dict[str, float]:
-        """Fit the critic alone over several passes, without a clip: no policy is misled by a jump yet."""
-        fit = Fit(rollout, returns, returns, math.inf)
-        passes = self.settings.critic_warmup_epochs
-        total = 0.0
+    def learn(self, fit: Fit, passes: int, rate: float) -> dict[str, float]:
+        """Fit the critic alone, in `passes` over the minibatches; the metric is a mean over them."""
+        rollout, total = fit.rollout, 0.0
         for minibatch in passes * rollout.minibatches:
             tokens = sum(len(part.batch.targets) for part in minibatch)
             for part in rollout.workers.share(minibatch):
@@ -78,8 +62,13 @@ class Critic(ABC):
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.item()
             self.optimizer.step(rate)
+        self.optimizer.release()
         (total,) = rollout.workers.sum([total])
         return {"value_loss": total / (passes * len(rollout.minibatches))}
+
+    def warm_up(self, rollout: Rollout, returns: Tensor, rate: float) -> dict[str, float]:
+        """Fit it without a clip: no policy is misled by a jump yet."""
+        return self.learn(Fit(rollout, returns, returns, math.inf), self.settings.critic_warmup_epochs, rate)
 
 
 class SeparateCritic(Critic):
@@ -92,13 +81,6 @@ class SeparateCritic(Critic):
     def own_values(self, batch: PackedBatch) -> Tensor:
         """See `Critic`."""
         return self.model(batch.ids, batch.attention)[batch.predicting]  # type: ignore[no-any-return]
-
-    def backward(self, policy_loss: Tensor, states: Tensor, part: Slice, fit: Fit, tokens: int) -> float:
-        """See `Critic`; one model after the other, so that the activations of only one are held."""
-        policy_loss.backward()  # type: ignore[no-untyped-call]
-        loss = fit.loss(part, self.own_values(part.batch)) / tokens
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
 
 
 class ValueHead(Critic):
@@ -125,7 +107,18 @@ class ValueHead(Critic):
         return states.float() @ self.weight + self.bias
 
     def backward(self, policy_loss: Tensor, states: Tensor, part: Slice, fit: Fit, tokens: int) -> float:
-        """See `Critic`; both losses go through the trunk at once."""
+        """Add the gradients of the policy's loss and of the head's on one slice; both go through the trunk at once.
+
+        Args:
+            policy_loss: already divided by `tokens`.
+            states: the policy's hidden states that it comes from, (targets, hidden).
+            part: the slice.
+            fit: what is learned.
+            tokens: of the whole minibatch, over which losses are means.
+
+        Returns:
+            The slice's share of the minibatch's value loss.
+        """
         loss = fit.loss(part, self.read(states)) / tokens
         (policy_loss + self.settings.value_coefficient * loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()

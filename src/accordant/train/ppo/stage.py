@@ -25,7 +25,7 @@ from accordant.train.log_probs import predicting_states, score_states
 from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.ppo import objective
 from accordant.train.ppo.control import AdaptiveKL, RunningScale
-from accordant.train.ppo.critic import Critic, Fit, make_critic
+from accordant.train.ppo.critic import Critic, Fit, ValueHead, make_critic
 from accordant.train.ppo.guards import ONLY_FAULTS, Evidence, Guards, Tripped, require_finite
 from accordant.train.ppo.reward import Reward, Scored, require_finite_rewards, score_answers, with_total
 from accordant.train.ppo.rollout import Rollout, Slice, build_rollout
@@ -209,7 +209,10 @@ class PPOStage:
     def _learn_with_critic(
         self, step: int, rollout: Rollout, old_log_probs: Tensor, rewards: Tensor, critic: Critic
     ) -> dict[str, float]:
-        """Advantages by the critic, and the updates of both; at first of the critic alone."""
+        """Advantages by the critic, and the updates of both; at first of the critic alone.
+
+        A critic of its own learns after the policy; neither reads what the other changes, and one's gradients are held.
+        """
         settings, mask = self.settings, rollout.mask
         warming_up = step < settings.critic_warmup_iterations
         # At first the critic learns what answers really got (lambda 1): its own first values of prefixes are noise.
@@ -220,21 +223,23 @@ class PPOStage:
         if warming_up:
             measured = critic.warm_up(rollout, returns, self.guards.rate_share * settings.critic_learning_rate)
         else:
-            fit = Fit(rollout, values, returns, settings.value_clip)
-            measured = self._update(step, rollout, old_log_probs, objective.whiten(raw, mask), fit)
+            fit, advantages = Fit(rollout, values, returns, settings.value_clip), objective.whiten(raw, mask)
+            if isinstance(critic, ValueHead):
+                measured = self._update(step, rollout, old_log_probs, advantages, fit)
+            else:
+                measured = self._update(step, rollout, old_log_probs, advantages)
+                measured |= critic.learn(fit, settings.epochs, self._critic_rate(step))
         return measured | {"explained_variance": objective.explained_variance(values, returns, mask)}
 
     def _update(
         self, step: int, rollout: Rollout, old_log_probs: Tensor, advantages: Tensor, fit: Fit | None = None
     ) -> dict[str, float]:
-        """All epochs and minibatches; metrics are means over them."""
+        """All epochs and minibatches, with `fit` of a value head, too; metrics are means over them."""
         settings = self.settings
-        before, last = settings.critic_warmup_iterations if fit else 0, settings.last_rate_share
-        left = self.guards.rate_share
-        rate = left * linear_schedule(
+        before, last = settings.critic_warmup_iterations if self.critic else 0, settings.last_rate_share
+        rate = self.guards.rate_share * linear_schedule(
             step - before, settings.iterations - before, settings.warmup_iterations, settings.learning_rate, last
         )
-        critic_rate = left * linear_schedule(step, settings.iterations, 0, settings.critic_learning_rate, last)
         sums: dict[str, float] = {}
         for epoch, (number, minibatch) in itertools.product(range(settings.epochs), enumerate(rollout.minibatches)):
             tokens = sum(len(part.batch.targets) for part in minibatch)
@@ -250,15 +255,22 @@ class PPOStage:
                     "they do not come from the same arithmetic",
                 )
             metrics = dict(zip(names, self.workers.sum(list(metrics.values())), strict=True))
-            if self.critic:
-                self.critic.optimizer.step(critic_rate)
+            if self.critic and fit:
+                self.critic.optimizer.step(self._critic_rate(step))
             if settings.ptx_coefficient:
                 metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
             metrics["gradient_norm"] = self.optimizer.step(rate)
             self._move_average()
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
+        self.optimizer.release()
         return sums
+
+    def _critic_rate(self, step: int) -> float:
+        settings = self.settings
+        return self.guards.rate_share * linear_schedule(
+            step, settings.iterations, 0, settings.critic_learning_rate, settings.last_rate_share
+        )
 
     def _add_gradients(
         self,
@@ -269,11 +281,11 @@ class PPOStage:
         tokens: int,
         metrics: dict[str, float],
     ) -> float:
-        """Add the gradients of one slice, of the policy and of the critic; returns the largest |ratio - 1|."""
+        """Add the gradients of one slice, of the policy and of a value head; returns the largest |ratio - 1|."""
         states = predicting_states(self.policy, part.batch)
         log_probs = score_states(self.policy, states, part.batch.targets, self.settings.temperature).log_probs
         loss, clipped = objective.policy_loss(log_probs, old_log_probs, advantages, self.settings.clip)
-        if self.critic and fit:
+        if fit and isinstance(self.critic, ValueHead):
             metrics["value_loss"] += self.critic.backward(loss / tokens, states, part, fit, tokens)
         else:
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
