@@ -36,21 +36,26 @@ def explain_os_errors(doing: str) -> Iterator[None]:
         raise
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write `data` beside `path`, fsync, then rename over it: a reader never sees half a file."""
-    raw = data.encode() if isinstance(data, str) else data
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write; it replaces `path` when the block ends well and is removed when it does not."""
     with explain_os_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with temporary.open("xb") as file:
-                file.write(raw)
-                file.flush()
+            yield temporary
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write `data` beside `path`, fsync, then rename over it: a reader never sees half a file."""
+    with new_file(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager

@@ -34,8 +34,22 @@ def test_help_names_every_command_without_loading_torch(tmp_path: Path) -> None:
     code += "finally:\n    assert 'torch' not in sys.modules and 'fastapi' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    names = ["round", "sft", "reward", "gate", "ppo", "dpo", "best-of-n", "eval", "report", "chat", "serve", "doctor"]
-    for name in [*names, "data", "base"]:
+    names = [
+        "round",
+        "sft",
+        "reward",
+        "gate",
+        "ppo",
+        "dpo",
+        "best-of-n",
+        "eval",
+        "report",
+        "chat",
+        "serve",
+        "export",
+        "doctor",
+    ]
+    for name in [*names, "data", "base", "export"]:
         assert name in done.stdout
     assert "reproduce" in done.stdout
 
@@ -50,6 +64,7 @@ def test_help_names_every_command_without_loading_torch(tmp_path: Path) -> None:
         (["reproduce", "nothing"], "has no finished stage sft"),
         (["reproduce", "nothing", "--stage", "tuning"], "must be one of sft, reward, ppo, dpo, best_of_n, judge"),
         (["chat", "nothing"], "neither a checkpoint folder nor a run"),
+        (["export", "nothing", "--to", "a.gguf"], "neither a checkpoint folder nor a run"),
         (["base", "./nowhere"], "does not exist"),
     ],
 )
@@ -59,6 +74,16 @@ def test_a_fault_is_one_line_and_exit_code_1(arguments: list[str], said: str, tm
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("accordant: ")
+
+
+def test_export_writes_a_file_that_is_a_base_again(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    done = accordant("export", str(tiny), "--to", str(file), "--dtype", "bf16", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{file}: 0.")
+    done = accordant("base", str(file), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (Path(done.stdout.strip()) / "model.safetensors").exists()
 
 
 def test_eval_prints_one_json_document_last(tiny: Path, tmp_path: Path) -> None:
