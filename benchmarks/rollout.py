@@ -35,7 +35,7 @@ from benchmarks.paired import Work, compare, publish, say, timed
 from accordant.data.load import load_demonstrations
 from accordant.engine import Engine, Sampling
 from accordant.files import workspace
-from accordant.machine import Machine, keep_freed_memory, measure
+from accordant.machine import keep_freed_memory
 from accordant.model import ModelConfig, Transformer
 from accordant.model.base import bring_base
 from accordant.model.gguf_export import export_gguf
@@ -110,12 +110,11 @@ def by_llama_cpp(file: Path, prompts: list[list[int]]) -> Iterator[Work]:
     yield work
 
 
-def roofline(config: ModelConfig, weights: int, batch: int, machine: Machine, bytes_per_second: float) -> float:
+def roofline(config: ModelConfig, weights: int, batch: int, rate: float, bytes_per_second: float) -> float:
     """Tokens/s that this core cannot exceed; the formula stands above."""
     head = config.vocab_size * config.hidden_size
     width = config.layers * config.heads * config.head_size
     kept = 2 * 2 * config.layers * config.kv_heads * config.head_size
-    rate = machine.bfloat16_gflops * 1e9
     reading = batch * PROMPT * (2 * (weights - head) + 2 * width * PROMPT) + 2 * batch * head
     seconds = max(2 * weights / bytes_per_second, reading / rate)
     for cached in range(PROMPT + 1, PROMPT + ANSWER):
@@ -135,6 +134,18 @@ def reading_rate() -> float:
     return max(timed(work, time.process_time)[0] for _ in range(5))
 
 
+def product_rate() -> float:
+    """Operations/s of a bfloat16 product."""
+    left, right = torch.randn(1024, 576, dtype=torch.bfloat16), torch.randn(1536, 576, dtype=torch.bfloat16)
+
+    def work() -> float:
+        for _ in range(100):
+            torch.nn.functional.linear(left, right)
+        return 100 * 2.0 * left.numel() * len(right)
+
+    return max(timed(work, time.process_time)[0] for _ in range(5))
+
+
 def main() -> None:
     """Measure the batches that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,8 +154,8 @@ def main() -> None:
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     keep_freed_memory()
-    machine = measure()
-    bandwidth = reading_rate()
+    torch.set_num_threads(1)
+    rate, bandwidth = product_rate(), reading_rate()
     folder = bring_base("starter", workspace() / "bases")
     renderer = Renderer.load(folder)
     model = load_transformer(folder, torch.bfloat16)
@@ -155,7 +166,7 @@ def main() -> None:
         export_gguf(folder, file, "f16")
         for batch in chosen.batches or BATCHES:
             prompts = prompts_of(renderer, batch)
-            most = roofline(model.config, weights, batch, machine, bandwidth)
+            most = roofline(model.config, weights, batch, rate, bandwidth)
             say(f"batch {batch}: at most {most:.0f}/s")
             with by_llama_cpp(file, prompts) as llama_cpp:
                 peers = {"transformers": by_transformers(folder, prompts), "llama.cpp": llama_cpp}
@@ -164,7 +175,8 @@ def main() -> None:
             found[str(batch)] = result | {"roofline": round(most, 1), "share_of_roofline": round(share, 3)}
             say(f"  {json.dumps(found[str(batch)])}")
     lengths = {"prompt_tokens": PROMPT, "answer_tokens": ANSWER, "temperature": TEMPERATURE}
-    publish("rollout", {"batch": found, **lengths, "read_gb_per_s": round(bandwidth / 1e9, 1)}, machine)
+    core = {"bfloat16_gflops": round(rate / 1e9, 1), "read_gb_per_s": round(bandwidth / 1e9, 1)}
+    publish("rollout", {"batch": found, **lengths, **core})
 
 
 if __name__ == "__main__":

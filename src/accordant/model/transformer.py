@@ -76,12 +76,10 @@ class GatedMLP(nn.Module):
         self.gate_proj = Linear(config.hidden_size, config.mlp_size, bias=config.mlp_bias)
         self.up_proj = Linear(config.hidden_size, config.mlp_size, bias=config.mlp_bias)
         self.down_proj = Linear(config.mlp_size, config.hidden_size, bias=config.mlp_bias)
-        self.gate_up = Fused(self.gate_proj, self.up_proj)
 
     def forward(self, x: Tensor) -> Tensor:
         """(tokens, hidden) to (tokens, hidden)."""
-        gate, up = self.gate_up(x)
-        return self.down_proj(F.silu(gate) * up)  # type: ignore[no-any-return]
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
