@@ -24,16 +24,22 @@ HISTORY = Path(__file__).parent / "history"
 Work = Callable[[], float]
 """Does the work once and returns how much it was: tokens, mostly."""
 
+Clock = Callable[[], float]
+"""Seconds since some moment: `time.perf_counter`, or `time.process_time` for programs of one thread in this process,
+whose time then leaves out what others had of the core."""
 
-def timed(work: Work) -> tuple[float, float]:
+
+def timed(work: Work, clock: Clock = time.perf_counter) -> tuple[float, float]:
     """(units a second, seconds) of one run."""
-    start = time.perf_counter()
+    start = clock()
     done = work()
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     return done / seconds, seconds
 
 
-def compare(ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int = 1) -> dict[str, Any]:
+def compare(
+    ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int = 1, clock: Clock = time.perf_counter
+) -> dict[str, Any]:
     """Run ours and each peer in turn, `turns` times after `warm_ups` that do not count.
 
     Returns:
@@ -44,7 +50,7 @@ def compare(ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int
     rates: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(warm_ups + turns):
         for name, work in programs.items():
-            rate, seconds = timed(work)
+            rate, seconds = timed(work, clock)
             counts = turn >= warm_ups
             if counts:
                 rates[name].append(rate)

@@ -49,7 +49,21 @@ def test_help_of_a_command_loads_nothing_heavy(command: list[str]) -> None:
 
 def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     told = help_of()
-    names = ["round", "sft", "reward", "gate", "ppo", "dpo", "best-of-n", "eval", "report", "chat", "serve", "doctor"]
+    names = [
+        "round",
+        "sft",
+        "reward",
+        "gate",
+        "ppo",
+        "dpo",
+        "best-of-n",
+        "eval",
+        "report",
+        "chat",
+        "serve",
+        "export",
+        "doctor",
+    ]
     for name in [*names, "data", "base", "reproduce"]:
         assert name in told
 

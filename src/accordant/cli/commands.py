@@ -229,6 +229,19 @@ def serve(
 
 
 @app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its tuned policy).")],
+    to: Annotated[Path, typer.Option(help="The file to write; its name ends in .gguf.")],
+    dtype: Annotated[str, typer.Option(help="Of the matrices: f16, bf16 or f32.")] = "f16",
+) -> None:
+    """Write a policy as one GGUF file, for llama.cpp and what is built on it."""
+    from accordant.model.gguf_export import export_gguf
+
+    export_gguf(_checkpoint(checkpoint), to, dtype)
+    console.print(f"{to}: {to.stat().st_size / 1e6:.4g} MB", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def doctor(
     recipe: Annotated[Path | None, typer.Argument(help="Also estimate the time of this recipe here.")] = None,
     as_json: Json_ = False,

@@ -136,7 +136,7 @@ class Engine:
             if entering := self._entering(requests, self.rows - len(live)):
                 logits = torch.cat((logits, self._prefill(entering, cache)))
                 live = live + [row for request in entering for row in request.rows]
-            draws = torch.stack([row.uniforms[len(row.answer.ids)] for row in live])
+            draws = torch.tensor([row.draw for row in live], dtype=torch.float64, device=device)
             tokens, log_probs = choose(logits, draws, sampling)
             yield live, tokens.tolist(), log_probs.tolist()
             staying = [place for place, row in enumerate(live) if not row.over]
@@ -202,7 +202,7 @@ class Row:
         self._stream = TextStream(renderer.tokenizer)
         self._stop = sampling.stop
         self._most = sampling.max_tokens
-        self.uniforms = uniforms(sampling.seed, number, sampling.max_tokens)
+        self._uniforms: list[float] = uniforms(sampling.seed, number, sampling.max_tokens).tolist()
         self.answer = answer
         self.over = False
 
@@ -223,6 +223,11 @@ class Row:
             answer.text = answer.text[: min(cuts)]
         if ends or cuts:
             answer.finish, self.over = "stop", True
+
+    @property
+    def draw(self) -> float:
+        """The random number that decides the next token."""
+        return self._uniforms[len(self.answer.ids)]
 
     @property
     def certain(self) -> int:

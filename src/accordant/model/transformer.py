@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from accordant.model.attention import Attention
 from accordant.model.config import ModelConfig
-from accordant.model.linear import Linear
+from accordant.model.linear import Fused, Linear
 from accordant.model.norm import RMSNorm
 
 
@@ -50,6 +50,7 @@ class SelfAttention(nn.Module):
         self.k_proj = Linear(config.hidden_size, shared, bias=config.attention_bias)
         self.v_proj = Linear(config.hidden_size, shared, bias=config.attention_bias)
         self.o_proj = Linear(query, config.hidden_size, bias=config.output_bias)
+        self.qkv = Fused(self.q_proj, self.k_proj, self.v_proj)
         if config.qk_norm != "none":
             whole = config.qk_norm == "all"
             self.q_norm = RMSNorm(query if whole else config.head_size, config.norm_epsilon)
@@ -58,7 +59,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layer: int, rotary: tuple[Tensor, Tensor], attend: Attention) -> Tensor:
         """(tokens, hidden) to (tokens, hidden)."""
         size = self.config.head_size
-        query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        query, key, value = self.qkv(x)
         if self.config.qk_norm == "all":
             query, key = self.q_norm(query), self.k_norm(key)
         query, key, value = (t.view(len(x), -1, size) for t in (query, key, value))
