@@ -69,7 +69,8 @@ class RecordedAttention(DecodeAttention):
         self._rows = torch.arange(len(positions), device=positions.device)
         self._widest = cache.capacity
         slots = torch.arange(self._widest, device=positions.device)
-        self._visible = (slots <= positions[:, None])[:, None, None]
+        self._hidden = (slots > positions[:, None])[:, None]
+        self._ragged = True
 
 
 def record(work: Callable[[], Tensor]) -> Callable[[], Tensor]:

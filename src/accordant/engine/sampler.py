@@ -108,7 +108,7 @@ def _invert(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         Tokens (rows,), each of positive weight, and the whole sums (rows,), float64.
     """
     short = -weights.shape[-1] % _BLOCK
-    blocks = (F.pad(weights, (0, short)) if short else weights).unflatten(-1, (-1, _BLOCK))
+    blocks = (F.pad(weights, (0, short)) if short else weights).reshape(len(weights), -1, _BLOCK)
     ends = blocks.sum(-1).double().cumsum(-1)
     target = uniform.to(ends)[:, None] * ends[:, -1:]
     block = torch.searchsorted(ends, target, right=True)

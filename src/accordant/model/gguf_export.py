@@ -143,4 +143,4 @@ def _side_by_side(weight: Tensor, name: str, config: ModelConfig) -> Tensor:
     if _FAMILIES[FAMILIES[config.architecture]] != "llama" or not any(f".{p}_proj." in name for p in "qk"):
         return weight
     heads = config.heads if ".q_proj." in name else config.kv_heads
-    return weight.unflatten(0, (heads, 2, -1)).transpose(1, 2).reshape(weight.shape)
+    return weight.reshape(heads, 2, -1, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
