@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 
@@ -41,10 +42,15 @@ class Machine:
         """Whether bfloat16 arithmetic pays here."""
         return self.bfloat16_gflops > _FAST_BFLOAT16 * self.float32_gflops
 
-    @property
-    def training_gflops(self) -> float:
-        """The rate of the number format that would be used."""
-        return self.bfloat16_gflops if self.bfloat16_is_fast else self.float32_gflops
+    def dtype(self, precision: Literal["auto", "float32", "bfloat16"]) -> torch.dtype:
+        """The number format that a recipe names, or for `auto` the one that pays here."""
+        if precision == "auto":
+            precision = "bfloat16" if self.bfloat16_is_fast else "float32"
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def gflops(self, dtype: torch.dtype) -> float:
+        """The rate in that number format."""
+        return self.bfloat16_gflops if dtype == torch.bfloat16 else self.float32_gflops
 
     def use(self, processes: int = 1) -> None:
         """Set torch to the best thread count, or to this process's share of the cores where that is less."""
@@ -110,6 +116,8 @@ def return_freed_memory() -> None:
 
 def trim_freed_memory() -> None:
     """The same within a stage, without the half second that a search for unreachable objects takes."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from accordant.model.short_attention import short_attention
 
-_SHORT = 256
+SHORT = 256
 """Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
 there (docs/log.md); longer ones would fill the memory with scores."""
 
@@ -61,7 +61,7 @@ class PackedAttention:
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Attention`."""
         spread = (self._spread(query), self._spread(key), self._spread(value))
-        if query.device.type == "cpu" and self._widest <= _SHORT:
+        if query.device.type == "cpu" and self._widest <= SHORT:
             out = short_attention(*spread, self._hidden)
         else:
             out = F.scaled_dot_product_attention(

@@ -6,6 +6,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from accordant.data.packing import PackedBatch
 from accordant.errors import AccordantError
 from accordant.model import ScalarModel, Transformer
 from accordant.train.log_probs import predicting_states
+from accordant.train.micro_batches import noticing_memory
 from accordant.train.optimizer import Optimizer
 from accordant.train.ppo import objective
 from accordant.train.ppo.rollout import Rollout, Slice
@@ -63,23 +65,35 @@ class Critic(ABC):
 
     def values(self, rollout: Rollout) -> Tensor:
         """The value before each answer token, (answers, tokens), without gradients."""
-        with torch.no_grad():
-            return rollout.spread(rollout.workers.map(lambda part: self.own_values(part.batch).cpu(), rollout.slices))
+
+        def values(part: Slice) -> Tensor:
+            with noticing_memory(part.lengths), torch.no_grad():
+                return self.own_values(part.batch).cpu()
+
+        return rollout.spread(rollout.workers.map(values, rollout.slices))
 
     def warm_up(self, rollout: Rollout, returns: Tensor, rate: float) -> dict[str, float]:
         """Fit the critic alone over several passes, without a clip: no policy is misled by a jump yet."""
         fit = Fit(rollout, returns, returns, math.inf)
-        passes = self.settings.critic_warmup_epochs
+        minibatches = self.settings.critic_warmup_epochs * list(range(len(rollout.minibatches)))
         total = 0.0
-        for minibatch in passes * rollout.minibatches:
-            tokens = sum(len(part.batch.targets) for part in minibatch)
-            for part in rollout.workers.share(minibatch):
+        for number in minibatches:
+            total += rollout.micro_batches.attempt(partial(self._add_gradient, fit, number), self.optimizer.clear)
+            self.optimizer.step(rate)
+        return {"value_loss": total / len(minibatches)}
+
+    def _add_gradient(self, fit: Fit, number: int) -> float:
+        """Add the gradient of a minibatch's value loss, which is returned."""
+        minibatch = fit.rollout.minibatches[number]
+        tokens = sum(len(part.batch.targets) for part in minibatch)
+
+        def add(part: Slice) -> float:
+            with noticing_memory(part.lengths):
                 loss = fit.loss(part, self.own_values(part.batch)) / tokens
                 loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.item()
-            self.optimizer.step(rate)
-        (total,) = rollout.workers.sum([total])
-        return {"value_loss": total / (passes * len(rollout.minibatches))}
+                return loss.item()
+
+        return sum(fit.rollout.workers.map(add, minibatch))
 
 
 class SeparateCritic(Critic):

@@ -13,6 +13,7 @@ from accordant.errors import BadReward, NotFinite
 from accordant.model import ScalarModel
 from accordant.records import Messages
 from accordant.text import Renderer
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.rankings import render_answer
 from accordant.train.reward import score_sequences
 
@@ -37,9 +38,11 @@ class RewardModelReward:
             the answer's text is tokenised anew.
     """
 
-    def __init__(self, model: ScalarModel, renderer: Renderer, micro_batch_tokens: int, reads_ids: bool = True) -> None:
+    def __init__(
+        self, model: ScalarModel, renderer: Renderer, micro_batch_tokens: int | MicroBatches, reads_ids: bool = True
+    ) -> None:
         self.model, self.renderer = model, renderer
-        self.micro_batch_tokens, self.reads_ids = micro_batch_tokens, reads_ids
+        self.micro_batches, self.reads_ids = MicroBatches.of(micro_batch_tokens), reads_ids
 
     def __call__(self, conversations: Sequence[Messages], answers: Sequence[Generation]) -> list[float]:
         """See `Reward`."""
@@ -49,7 +52,7 @@ class RewardModelReward:
             else render_answer(self.renderer, messages, answer.text, answer.ended)
             for messages, answer in zip(conversations, answers, strict=True)
         ]
-        return score_sequences(self.model, sequences, self.micro_batch_tokens)
+        return score_sequences(self.model, sequences, self.micro_batches)
 
 
 class Answer(str):
