@@ -20,6 +20,8 @@ _FAST_BFLOAT16 = 1.5
 """bfloat16 is used when it multiplies this much faster than float32; otherwise its rounding buys nothing."""
 
 
+_KERNELS = 128
+"""Compiled kernels that are kept: more than one forward and backward pass uses."""
 _WORTH_A_THREAD = 0.75
 """More threads must be this much faster than one: on a busy machine each operator waits for the slowest of them."""
 
@@ -99,7 +101,13 @@ def keep_freed_memory() -> None:
     Each tensor is otherwise fresh pages from the kernel, which cost a forward pass a third of its time
     (docs/log.md). The largest still come and go by themselves, and one arena serves all threads: kept apart, the
     free pieces grew to twice the memory. Does nothing where the C library is another one.
+
+    And tell oneDNN, and torch's own layer above it, to keep fewer compiled kernels: no two batches have the same number
+    of tokens, each number has kernels of its own, and a thousand of them in either cache held over a gigabyte. Must
+    come before the first product.
     """
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, str(_KERNELS))
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold, arenas = -1, -3, -8
         libc = ctypes.CDLL(None)

@@ -19,7 +19,7 @@ from accordant.train.draws import drawn_in_turn, shuffled
 
 _LIBRARIES = 0.45e9
 """The interpreter with torch and the rest, and a round's data (docs/log.md)."""
-_KEPT_SHARE = 0.5
+_KEPT_SHARE = 0.9
 """What the allocator keeps beyond what passes hold at once, as a share of that: freed pieces of other sizes."""
 _STATE_PART = 128 * 2**20
 """A state is written in files of this size (`train.state`), each copied once."""
@@ -175,7 +175,7 @@ def _sft(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
         whole, rest = divmod(source.weight, 1)
         lengths += int(whole) * own + spread(own, round(rest * len(own)))
     steps = max(1, round(math.ceil(len(lengths) / sft.batch_examples) * sft.epochs))
-    passes = _passes(recipe, lengths, sft.batch_examples, math.ceil(sft.epochs))
+    passes = _passes(recipe, lengths, sft.batch_examples, steps)
     return steps, _training(recipe, shape, _whole(shape, shape.parameters), passes)
 
 
@@ -213,7 +213,7 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
             passes += _cut(recipe, [lengths[i] for i in order[start : start + size]])
     rows = math.ceil(ppo.episodes / recipe.run.processes)
     rollout = _sampling(shape, models, rows, longest, ppo.max_answer_tokens)
-    return ppo.iterations, (rollout, *_training(recipe, shape, models, passes, rank))
+    return ppo.iterations, (rollout, *_training(recipe, shape, models, passes, rank, freed=rollout))
 
 
 def _best_of_n(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
@@ -221,10 +221,10 @@ def _best_of_n(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
     models = _whole(shape, shape.parameters) | {"reward model": shape.weights(shape.scalar_parameters)}
     prompts = [math.ceil(tokens(messages)) for messages in data.prompts]
     lengths = [length + math.ceil(ANSWER_SHARE * best.max_answer_tokens) for length in prompts]
-    passes = _passes(recipe, lengths, best.batch_examples, 1)
+    passes = _passes(recipe, lengths, best.batch_examples, math.ceil(len(lengths) / best.batch_examples))
     rows = min(_ENGINE_ROWS, math.ceil(best.prompts * best.samples / recipe.run.processes))
     rollout = _sampling(shape, models, rows, max(prompts), best.max_answer_tokens)
-    return best.iterations, (rollout, *_training(recipe, shape, models, passes))
+    return best.iterations, (rollout, *_training(recipe, shape, models, passes, freed=rollout))
 
 
 def _evaluation(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
@@ -266,6 +266,7 @@ def _training(
     rank: int = 0,
     head: bool = True,
     branched: bool = False,
+    freed: Phase | None = None,
 ) -> tuple[Phase, ...]:
     """The phases in which a stage scores, updates and saves.
 
@@ -277,6 +278,7 @@ def _training(
         rank: of the policy's adapters.
         head: whether a language model is trained, with its output head.
         branched: whether its sequences are rankings.
+        freed: the phase before in each step; the allocator keeps its memory, in pieces of other sizes.
     """
     largest = max(passes, key=lambda lengths: shape.activations(lengths, rank, branched))
     working: Roles = {"activations": shape.activations(largest, rank, branched)}
@@ -285,7 +287,7 @@ def _training(
     state = sum(held for role, held in models.items() if role in ("float32 masters", "moments", "critic, trained"))
     return (
         _scoring(shape, models, recipe.run.micro_batch_tokens),
-        _phase("update", models, working),
+        _phase("update", models, working, freed),
         _phase("save", models, {"part of the state": min(state, _STATE_PART + 4 * shape.embedding)}),
     )
 
@@ -298,35 +300,32 @@ def _scoring(shape: Shape, models: Roles, most_tokens: int) -> Phase:
 
 
 _SCORED_TOKENS = 128
+_SAMPLING_ROLES = ("packed weights", "KV cache", "a pass over the prompts")
 
 
 def _sampling(shape: Shape, models: Roles, rows: int, longest: int, most: int) -> Phase:
     """Answers of at most `most` tokens in the making, `rows` at once, to prompts of at most `longest` tokens."""
-    working = {
-        "packed weights": shape.packed(),
-        "KV cache": shape.cache(rows, longest + most),
-        "a pass over the prompts": shape.passing([longest] * rows),
-        "logits": shape.sampled_logits(rows),
-    }
+    held = shape.packed(), shape.cache(rows, longest + most), shape.passing([longest] * rows)
+    working = dict(zip(_SAMPLING_ROLES, held, strict=True)) | {"logits": shape.sampled_logits(rows)}
     return _phase("rollout", models, working)
 
 
-def _phase(name: str, models: Roles, working: Roles) -> Phase:
+def _phase(name: str, models: Roles, working: Roles, freed: Phase | None = None) -> Phase:
     """What stays, what comes and goes, and what is beside both."""
-    beside = {
-        "kept by the allocator": _KEPT_SHARE * sum(working.values()),
-        "interpreter and libraries": _LIBRARIES,
-    }
+    kept = _KEPT_SHARE * sum(working.values())
+    kept += sum(held for role, held in freed.roles.items() if role in _SAMPLING_ROLES) if freed else 0.0
+    beside = {"kept by the allocator": kept, "interpreter and libraries": _LIBRARIES}
     return Phase(name, models | working | beside)
 
 
-def _passes(recipe: Recipe, lengths: Sequence[int], batch: int, epochs: int) -> list[list[int]]:
-    """The passes of each step over a shuffled epoch."""
+def _passes(recipe: Recipe, lengths: Sequence[int], batch: int, steps: int) -> list[list[int]]:
+    """The passes of so many steps over shuffled epochs."""
     passes = []
-    for epoch in range(epochs):
+    per_epoch = math.ceil(len(lengths) / batch)
+    for step in range(steps):
+        epoch, place = divmod(step, per_epoch)
         order = shuffled(len(lengths), recipe.run.seed, epoch)
-        for start in range(0, len(order), batch):
-            passes += _cut(recipe, [lengths[i] for i in order[start : start + batch]])
+        passes += _cut(recipe, [lengths[i] for i in order[place * batch : (place + 1) * batch]])
     return passes
 
 
@@ -343,4 +342,4 @@ def _of_rankings(
         math.ceil(tokens(c.messages) + sum(text_tokens(one.content) for one in c.candidates)) for c in comparisons
     ]
     steps = max(1, round(math.ceil(len(lengths) / batch) * epochs))
-    return steps, _passes(recipe, lengths, batch, math.ceil(epochs))
+    return steps, _passes(recipe, lengths, batch, steps)
