@@ -16,6 +16,8 @@ import torch
 
 from accordant.errors import AccordantError
 
+Dtype = torch.dtype
+"""By a name that no field of `Machine` has."""
 _FAST_BFLOAT16 = 1.5
 """bfloat16 is used when it multiplies this much faster than float32; otherwise its rounding buys nothing."""
 
@@ -44,13 +46,13 @@ class Machine:
         """Whether bfloat16 arithmetic pays here."""
         return self.bfloat16_gflops > _FAST_BFLOAT16 * self.float32_gflops
 
-    def dtype(self, precision: Literal["auto", "float32", "bfloat16"]) -> torch.dtype:
+    def dtype(self, precision: Literal["auto", "float32", "bfloat16"]) -> Dtype:
         """The number format that a recipe names, or for `auto` the one that pays here."""
         if precision == "auto":
             precision = "bfloat16" if self.bfloat16_is_fast else "float32"
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
-    def gflops(self, dtype: torch.dtype) -> float:
+    def gflops(self, dtype: Dtype) -> float:
         """The rate in that number format."""
         return self.bfloat16_gflops if dtype == torch.bfloat16 else self.float32_gflops
 
@@ -125,6 +127,7 @@ def return_freed_memory() -> None:
 def trim_freed_memory() -> None:
     """The same within a stage, without the half second that a search for unreachable objects takes."""
     if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
