@@ -1,7 +1,7 @@
 """What a round will take here, before any model loads: memory by role and phase of each stage, steps and minutes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ _KEPT_SHARE = 0.9
 """What the allocator keeps beyond what passes hold at once, as a share of that: freed pieces of other sizes."""
 _STATE_PART = 128 * 2**20
 """A state is written in files of this size (`train.state`), each copied once."""
+_LOOKED_AT = 300
+"""Steps that are cut in passes to find the largest; later ones draw from the same data."""
 _ENGINE_ROWS = 64
 """Answers in the making at once, where the recipe does not say (`engine.Engine`)."""
 
@@ -101,16 +103,21 @@ class Plan:
         }
 
 
+Planned = tuple[int, tuple[Phase, ...]]
+"""A stage's steps and phases."""
+
+
 def make_plan(recipe: Recipe, machine: Machine, config: ModelConfig, data: RoundData | None = None) -> Plan:
     """Plan a round of `recipe` for a base of the shape `config`; `data` are the recipe's, where they are read."""
     data = data or load_round_data(recipe.data, SILENT)
     minutes = estimate(recipe, machine, config, data).minutes
     shape = Shape(config, machine.dtype(recipe.run.precision).itemsize)
     own, others = split_by_prompt(data.comparisons, recipe.data.judge_share, recipe.run.seed)
-    planned = {
+    scorer: Roles = {"reward model": shape.weights(shape.scalar_parameters)}
+    planned: dict[str, Callable[[], Planned]] = {
         "SFT": lambda: _sft(recipe, data, shape),
         "reward model": lambda: _reward(recipe, own, shape),
-        "gate": lambda: (1, (_scoring(shape, _scalar(shape), recipe.run.micro_batch_tokens),)),
+        "gate": lambda: (1, (_scoring(shape, scorer, recipe.run.micro_batch_tokens),)),
         METHOD_NAMES["ppo"]: lambda: _ppo(recipe, data, shape),
         METHOD_NAMES["dpo"]: lambda: _dpo(recipe, own, shape),
         METHOD_NAMES["best_of_n"]: lambda: _best_of_n(recipe, data, shape),
@@ -163,10 +170,6 @@ def _changed(recipe: Recipe, change: dict[str, Any]) -> Recipe:
     return recipe
 
 
-Planned = tuple[int, tuple[Phase, ...]]
-"""A stage's steps and phases."""
-
-
 def _sft(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
     sft, lengths = recipe.sft, []
     for source in data.demonstrations:
@@ -199,12 +202,11 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
         models["reference"] = shape.weights(shape.parameters)
     if ppo.baseline == "critic":
         models["critic, trained"] = sum(_whole(shape, shape.scalar_parameters).values())
-    if scoring := sum(part.kind in ("model", "folder") for part in ppo.rewards):
-        models["reward model"] = scoring * shape.weights(shape.scalar_parameters)
+    models |= _reward_models(recipe, shape)
     answer = ANSWER_SHARE * ppo.max_answer_tokens
     prompts = [math.ceil(tokens(messages)) for messages in data.prompts]
     passes, longest, size = [], 0, ppo.episodes // ppo.minibatches
-    for step in range(ppo.iterations):
+    for step in range(min(ppo.iterations, _LOOKED_AT)):
         drawn = drawn_in_turn(prompts, ppo.episodes // ppo.answers_per_prompt, seed, step)
         lengths = [length + math.ceil(answer) for length in drawn for _ in range(ppo.answers_per_prompt)]
         order = shuffled(len(lengths), seed, 2 * step + 1)
@@ -213,24 +215,24 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
             passes += _cut(recipe, [lengths[i] for i in order[start : start + size]])
     rows = math.ceil(ppo.episodes / recipe.run.processes)
     rollout = _sampling(shape, models, rows, longest, ppo.max_answer_tokens)
-    return ppo.iterations, (rollout, *_training(recipe, shape, models, passes, rank, freed=rollout))
+    return ppo.iterations, (rollout, *_training(recipe, shape, models, passes, rank))
 
 
 def _best_of_n(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
     best = recipe.best_of_n
-    models = _whole(shape, shape.parameters) | {"reward model": shape.weights(shape.scalar_parameters)}
+    models = _whole(shape, shape.parameters) | _reward_models(recipe, shape)
     prompts = [math.ceil(tokens(messages)) for messages in data.prompts]
     lengths = [length + math.ceil(ANSWER_SHARE * best.max_answer_tokens) for length in prompts]
     passes = _passes(recipe, lengths, best.batch_examples, math.ceil(len(lengths) / best.batch_examples))
     rows = min(_ENGINE_ROWS, math.ceil(best.prompts * best.samples / recipe.run.processes))
     rollout = _sampling(shape, models, rows, max(prompts), best.max_answer_tokens)
-    return best.iterations, (rollout, *_training(recipe, shape, models, passes, freed=rollout))
+    return best.iterations, (rollout, *_training(recipe, shape, models, passes))
 
 
 def _evaluation(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
     settings = recipe.evaluation
-    models = {"policy": shape.weights(shape.parameters)}
-    models |= {"judge and reward model": 2 * shape.weights(shape.scalar_parameters)}
+    scalar = shape.weights(shape.scalar_parameters)
+    models: Roles = {"policy": shape.weights(shape.parameters), "judge and reward model": 2 * scalar}
     longest = max(math.ceil(tokens(prompt.messages)) for prompt in data.evaluation)
     asked = min(settings.most_prompts, len(data.evaluation)) * settings.best_of
     rollout = _sampling(shape, models, min(_ENGINE_ROWS, asked), longest, settings.max_answer_tokens)
@@ -253,9 +255,10 @@ def _adapted(shape: Shape, rank: int) -> Roles:
     return _whole(shape, adapters) | {"weights": shape.weights(shape.parameters + adapters)}
 
 
-def _scalar(shape: Shape) -> Roles:
-    """A reward model that only scores."""
-    return {"reward model": shape.weights(shape.scalar_parameters)}
+def _reward_models(recipe: Recipe, shape: Shape) -> Roles:
+    """Those that score what is sampled, all taken to be of the base's shape."""
+    count = sum(part.kind in ("model", "folder") for part in recipe.ppo.rewards)
+    return {"reward model": count * shape.weights(shape.scalar_parameters)}
 
 
 def _training(
@@ -266,7 +269,6 @@ def _training(
     rank: int = 0,
     head: bool = True,
     branched: bool = False,
-    freed: Phase | None = None,
 ) -> tuple[Phase, ...]:
     """The phases in which a stage scores, updates and saves.
 
@@ -278,7 +280,6 @@ def _training(
         rank: of the policy's adapters.
         head: whether a language model is trained, with its output head.
         branched: whether its sequences are rankings.
-        freed: the phase before in each step; the allocator keeps its memory, in pieces of other sizes.
     """
     largest = max(passes, key=lambda lengths: shape.activations(lengths, rank, branched))
     working: Roles = {"activations": shape.activations(largest, rank, branched)}
@@ -287,33 +288,36 @@ def _training(
     state = sum(held for role, held in models.items() if role in ("float32 masters", "moments", "critic, trained"))
     return (
         _scoring(shape, models, recipe.run.micro_batch_tokens),
-        _phase("update", models, working, freed),
+        _phase("update", models, working),
         _phase("save", models, {"part of the state": min(state, _STATE_PART + 4 * shape.embedding)}),
     )
+
+
+_SCORED_TOKENS = 128
+"""Of a common sequence."""
 
 
 def _scoring(shape: Shape, models: Roles, most_tokens: int) -> Phase:
     """A pass without gradients over as many tokens as one may have, in sequences of a common length."""
     lengths = [_SCORED_TOKENS] * math.ceil(most_tokens / _SCORED_TOKENS)
-    working = {"a pass without gradients": shape.passing(lengths), "logits": shape.logits(most_tokens)}
+    working: Roles = {"a pass without gradients": shape.passing(lengths), "logits": shape.logits(most_tokens)}
     return _phase("scoring", models, working)
-
-
-_SCORED_TOKENS = 128
-_SAMPLING_ROLES = ("packed weights", "KV cache", "a pass over the prompts")
 
 
 def _sampling(shape: Shape, models: Roles, rows: int, longest: int, most: int) -> Phase:
     """Answers of at most `most` tokens in the making, `rows` at once, to prompts of at most `longest` tokens."""
-    held = shape.packed(), shape.cache(rows, longest + most), shape.passing([longest] * rows)
-    working = dict(zip(_SAMPLING_ROLES, held, strict=True)) | {"logits": shape.sampled_logits(rows)}
+    working: Roles = {
+        "packed weights": shape.packed(),
+        "KV cache": shape.cache(rows, longest + most),
+        "a pass over the prompts": shape.passing([longest] * rows),
+        "logits": shape.sampled_logits(rows),
+    }
     return _phase("rollout", models, working)
 
 
-def _phase(name: str, models: Roles, working: Roles, freed: Phase | None = None) -> Phase:
+def _phase(name: str, models: Roles, working: Roles) -> Phase:
     """What stays, what comes and goes, and what is beside both."""
     kept = _KEPT_SHARE * sum(working.values())
-    kept += sum(held for role, held in freed.roles.items() if role in _SAMPLING_ROLES) if freed else 0.0
     beside = {"kept by the allocator": kept, "interpreter and libraries": _LIBRARIES}
     return Phase(name, models | working | beside)
 
@@ -322,7 +326,7 @@ def _passes(recipe: Recipe, lengths: Sequence[int], batch: int, steps: int) -> l
     """The passes of so many steps over shuffled epochs."""
     passes = []
     per_epoch = math.ceil(len(lengths) / batch)
-    for step in range(steps):
+    for step in range(min(steps, _LOOKED_AT)):
         epoch, place = divmod(step, per_epoch)
         order = shuffled(len(lengths), recipe.run.seed, epoch)
         passes += _cut(recipe, [lengths[i] for i in order[place * batch : (place + 1) * batch]])
