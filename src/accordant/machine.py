@@ -121,14 +121,13 @@ def keep_freed_memory() -> None:
 def return_freed_memory() -> None:
     """Give what `keep_freed_memory` has gathered back to the system, where one stage ends and another begins."""
     gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
     trim_freed_memory()
 
 
 def trim_freed_memory() -> None:
     """The same within a stage, without the half second that a search for unreachable objects takes."""
-    if torch.cuda.is_initialized():
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
