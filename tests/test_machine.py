@@ -24,10 +24,12 @@ PLAIN = Machine(
 
 def test_bfloat16_is_used_only_where_it_pays() -> None:
     assert not PLAIN.bfloat16_is_fast
-    assert PLAIN.training_gflops == 100.0
+    assert PLAIN.gflops(PLAIN.dtype("auto")) == 100.0
+    assert PLAIN.gflops(PLAIN.dtype("bfloat16")) == 120.0
     fast = dataclasses.replace(PLAIN, bfloat16_gflops=400.0)
     assert fast.bfloat16_is_fast
-    assert fast.training_gflops == 400.0
+    assert fast.gflops(fast.dtype("auto")) == 400.0
+    assert fast.dtype("float32") is torch.float32
 
 
 def test_measuring_sets_the_threads_it_found_best() -> None:

@@ -10,16 +10,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from accordant.errors import AccordantError
 
+Dtype = torch.dtype
+"""By a name that no field of `Machine` has."""
 _FAST_BFLOAT16 = 1.5
 """bfloat16 is used when it multiplies this much faster than float32; otherwise its rounding buys nothing."""
 
 
+_KERNELS = 128
+"""Compiled kernels that are kept: more than one forward and backward pass uses."""
 _WORTH_A_THREAD = 0.75
 """One thread is used unless its rate is below this share of the best: on a busy machine each operator waits for the
 slowest of several."""
@@ -51,10 +55,15 @@ class Machine:
         """Whether bfloat16 arithmetic pays here."""
         return self.bfloat16_gflops > _FAST_BFLOAT16 * self.float32_gflops
 
-    @property
-    def training_gflops(self) -> float:
-        """The rate of the number format that would be used."""
-        return self.bfloat16_gflops if self.bfloat16_is_fast else self.float32_gflops
+    def dtype(self, precision: Literal["auto", "float32", "bfloat16"]) -> Dtype:
+        """The number format that a recipe names, or for `auto` the one that pays here."""
+        if precision == "auto":
+            precision = "bfloat16" if self.bfloat16_is_fast else "float32"
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def gflops(self, dtype: Dtype) -> float:
+        """The rate in that number format."""
+        return self.bfloat16_gflops if dtype == torch.bfloat16 else self.float32_gflops
 
     def use(self, processes: int = 1) -> None:
         """Set torch to the best thread count, or to this process's share of the cores where that is less."""
@@ -142,7 +151,13 @@ def keep_freed_memory() -> None:
     Each tensor is otherwise fresh pages from the kernel, which cost a forward pass a third of its time
     (docs/log.md). The largest still come and go by themselves, and one arena serves all threads: kept apart, the
     free pieces grew to twice the memory. Does nothing where the C library is another one.
+
+    And tell oneDNN, and torch's own layer above it, to keep fewer compiled kernels: no two batches have the same number
+    of tokens, each number has kernels of its own, and a thousand of them in either cache held over a gigabyte. Must
+    come before the first product.
     """
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, str(_KERNELS))
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold, arenas = -1, -3, -8
         libc = ctypes.CDLL(None)
@@ -154,6 +169,8 @@ def keep_freed_memory() -> None:
 def return_freed_memory() -> None:
     """Give what `keep_freed_memory` has gathered back to the system, where one stage ends and another begins."""
     gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
     trim_freed_memory()
 
 

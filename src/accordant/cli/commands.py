@@ -268,6 +268,44 @@ def doctor(
         _print_json(figures)
 
 
+@app.command()
+def plan(recipe: Recipe_, set_: Set_ = None, as_json: Json_ = False) -> None:
+    """What a recipe takes here, before anything loads: memory by role and phase of each stage, steps and minutes."""
+    from rich.table import Table
+
+    from accordant.files import workspace
+    from accordant.machine import measure
+    from accordant.model.base import config_of_base
+    from accordant.rounds.plan import advice, make_plan
+
+    wanted, machine = _recipe(recipe, None, set_), measure()
+    config = config_of_base(wanted.run.base, workspace() / "bases")
+    found = make_plan(wanted, machine, config)
+    for stage in found.stages:
+        each = f" of {stage.seconds_per_step:.1f} s" if stage.steps > 1 else ""
+        console.print(
+            f"{stage.name}: {stage.minutes:.1f} minutes, {stage.steps} step{'s'[: stage.steps > 1]}{each}, "
+            f"{stage.peak.total / 1e9:.1f} GB in its {stage.peak.name} phase",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        table = Table("GB", *(phase.name for phase in stage.phases), box=None, pad_edge=False, padding=(0, 2, 0, 2))
+        roles = dict.fromkeys(role for phase in stage.phases for role in phase.roles)
+        for role in roles:
+            table.add_row(role, *(f"{p.roles[role] / 1e9:.2f}" if role in p.roles else "" for p in stage.phases))
+        table.add_row("in all", *(f"{phase.total / 1e9:.2f}" for phase in stage.phases))
+        console.print(table, highlight=False)
+    each = f" for {found.processes} processes" if found.processes > 1 else ""
+    console.print(
+        f"{recipe.name}: about {found.minutes:.0f} minutes and {found.peak_gb:.1f} GB{each} here, which has "
+        f"{machine.memory_gb:.1f} GB",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if warning := advice(wanted, machine, config):
+        console.print(warning, highlight=False, soft_wrap=True)
+    if as_json:
+        _print_json({"machine": machine.to_json(), "plan": found.to_json(), "advice": warning})
+
+
 @data_app.command(name="show")
 def data_show(
     file: Annotated[Path, typer.Argument(help="A data file in any known format.")],

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from accordant.model.flash_attention import Stretches, flash_attention, has_flash_attention
 from accordant.model.short_attention import short_attention
 
-_SHORT = 256
+SHORT = 256
 """Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
 there (docs/log.md); longer ones would fill the memory with scores."""
 _ALIKE = 0.75
@@ -73,7 +73,7 @@ class PackedAttention:
             cut = zip(*(torch.split(flat, tokens) for flat in (query, key, value)), strict=True)
             return torch.cat([part(layer, *own) for part, own in zip(self._parts, cut, strict=True)])
         spread = (self._spread(query), self._spread(key), self._spread(value))
-        if query.device.type == "cpu" and self._widest <= _SHORT:
+        if query.device.type == "cpu" and self._widest <= SHORT:
             out = short_attention(*spread, self._hidden)
         else:
             out = F.scaled_dot_product_attention(

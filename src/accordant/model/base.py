@@ -9,10 +9,24 @@ from pathlib import Path
 
 from accordant.errors import AccordantError
 from accordant.files import new_directory, read_json, recover_directory, sha256, write_atomically, write_json
+from accordant.model.config import ModelConfig
 from accordant.model.gguf import convert_gguf
 from accordant.model.hub import WEIGHTS, fetch_from_hub, read_config
 
 STARTER = "starter"
+STARTER_CONFIG = ModelConfig(
+    architecture="LlamaForCausalLM",
+    vocab_size=49_152,
+    hidden_size=576,
+    layers=30,
+    heads=9,
+    kv_heads=3,
+    head_size=64,
+    mlp_size=1536,
+    context=8192,
+    rope_base=100_000.0,
+)
+"""The starter's shape, known before it is here."""
 _WAIT_SECONDS = 600
 
 
@@ -51,18 +65,43 @@ def bring_base(name: str, bases: Path) -> Path:
         AccordantError: when it cannot be had or is damaged, with what to do.
     """
     local = Path(name).expanduser()
+    folder = _place(name, bases)
     if name == STARTER:
-        return _kept(bases / "smollm2-135m-instruct", _make_starter)
+        return _kept(folder, _make_starter)
     if local.is_dir():
         read_config(local)
-        return local.absolute()
+        return folder
     if local.suffix == ".gguf":
-        if not local.exists():
-            raise AccordantError(f"base {name} does not exist")
-        return _kept(bases / f"{local.stem}-{sha256(local)[:12]}", lambda folder: convert_gguf(local, folder))
-    if local.is_absolute() or name.startswith("."):
+        return _kept(folder, lambda folder: convert_gguf(local, folder))
+    return _kept(folder, lambda folder: fetch_from_hub(name, folder))
+
+
+def config_of_base(name: str, bases: Path) -> ModelConfig:
+    """The shape of base `name`, if it is the starter or here already: nothing is fetched, no weight is read.
+
+    Raises:
+        AccordantError: when it is not here.
+    """
+    folder = _place(name, bases)
+    if folder.exists():
+        return read_config(folder)
+    if name == STARTER:
+        return STARTER_CONFIG
+    raise AccordantError(f"the shape of base {name} is known only once it is here; bring it: accordant base {name}")
+
+
+def _place(name: str, bases: Path) -> Path:
+    """Where the base is, or will be kept."""
+    local = Path(name).expanduser()
+    if name == STARTER:
+        return bases / "smollm2-135m-instruct"
+    if local.is_dir():
+        return local.absolute()
+    if local.suffix == ".gguf" and local.exists():
+        return bases / f"{local.stem}-{sha256(local)[:12]}"
+    if local.suffix == ".gguf" or local.is_absolute() or name.startswith("."):
         raise AccordantError(f"base {name} does not exist")
-    return _kept(bases / name.replace("/", "--"), lambda folder: fetch_from_hub(name, folder))
+    return bases / name.replace("/", "--")
 
 
 def _kept(folder: Path, make) -> Path:  # type: ignore[no-untyped-def]

@@ -72,8 +72,8 @@ class Optimizer:
     def clear(self) -> None:
         """Forget gathered gradients; those of masters keep their memory, which is large and needed again at once."""
         self._gathered.clear()
-        if not self._mixed:
-            self._adam.zero_grad()
+        for parameter in self.parameters:  # those of a bfloat16 model keep one only where a pass was broken off
+            parameter.grad = None
 
     def release(self) -> None:
         """As `clear`, and give the gradients' memory back: another model's gradients come next."""

@@ -7,6 +7,7 @@ learns with it. Their values, and how they warm up, look the same to PPO.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from accordant.data.packing import PackedBatch
 from accordant.errors import AccordantError
 from accordant.model import ScalarModel, Transformer
 from accordant.train.log_probs import predicting_states
+from accordant.train.micro_batches import noticing_memory
 from accordant.train.optimizer import Optimizer
 from accordant.train.ppo import objective
 from accordant.train.ppo.rollout import Rollout, Slice
@@ -49,22 +51,35 @@ class Critic(ABC):
 
     def values(self, rollout: Rollout) -> Tensor:
         """The value before each answer token, (answers, tokens), without gradients."""
-        with torch.no_grad():
-            return rollout.spread(rollout.workers.map(lambda part: self.own_values(part.batch).cpu(), rollout.slices))
+
+        def values(part: Slice) -> Tensor:
+            with noticing_memory(part.lengths), torch.no_grad():
+                return self.own_values(part.batch).cpu()
+
+        return rollout.spread(rollout.workers.map(values, rollout.slices))
 
     def learn(self, fit: Fit, passes: int, rate: float) -> dict[str, float]:
         """Fit the critic alone, in `passes` over the minibatches; the metric is a mean over them."""
-        rollout, total = fit.rollout, 0.0
-        for minibatch in passes * rollout.minibatches:
-            tokens = sum(len(part.batch.targets) for part in minibatch)
-            for part in rollout.workers.share(minibatch):
-                loss = fit.loss(part, self.own_values(part.batch)) / tokens
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.item()
+        minibatches = passes * list(range(len(fit.rollout.minibatches)))
+        total = 0.0
+        for number in minibatches:
+            total += fit.rollout.micro_batches.attempt(partial(self._add_gradient, fit, number), self.optimizer.clear)
             self.optimizer.step(rate)
         self.optimizer.release()
-        (total,) = rollout.workers.sum([total])
-        return {"value_loss": total / (passes * len(rollout.minibatches))}
+        return {"value_loss": total / len(minibatches)}
+
+    def _add_gradient(self, fit: Fit, number: int) -> float:
+        """Add the gradient of a minibatch's value loss, which is returned."""
+        minibatch = fit.rollout.minibatches[number]
+        tokens = sum(len(part.batch.targets) for part in minibatch)
+
+        def add(part: Slice) -> float:
+            with noticing_memory(part.lengths):
+                loss = fit.loss(part, self.own_values(part.batch)) / tokens
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss.item()
+
+        return sum(fit.rollout.workers.map(add, minibatch))
 
     def warm_up(self, rollout: Rollout, returns: Tensor, rate: float) -> dict[str, float]:
         """Fit it without a clip: no policy is misled by a jump yet."""

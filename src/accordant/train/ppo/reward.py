@@ -14,6 +14,7 @@ from accordant.errors import BadReward, NotFinite
 from accordant.model import ScalarModel
 from accordant.records import Messages
 from accordant.text import Renderer
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.rankings import render_answer
 from accordant.train.reward import score_groups
 
@@ -38,9 +39,11 @@ class RewardModelReward:
             the answer's text is tokenised anew.
     """
 
-    def __init__(self, model: ScalarModel, renderer: Renderer, micro_batch_tokens: int, reads_ids: bool = True) -> None:
+    def __init__(
+        self, model: ScalarModel, renderer: Renderer, micro_batch_tokens: int | MicroBatches, reads_ids: bool = True
+    ) -> None:
         self.model, self.renderer = model, renderer
-        self.micro_batch_tokens, self.reads_ids = micro_batch_tokens, reads_ids
+        self.micro_batches, self.reads_ids = MicroBatches.of(micro_batch_tokens), reads_ids
 
     def __call__(self, conversations: Sequence[Messages], answers: Sequence[Generation]) -> list[float]:
         """See `Reward`; the prompt of answers to one conversation that stand together is computed once."""
@@ -49,7 +52,7 @@ class RewardModelReward:
             [self._sequence(messages, answer) for _, answer in own]
             for messages, own in itertools.groupby(pairs, key=lambda pair: pair[0])
         ]
-        return list(itertools.chain(*score_groups(self.model, groups, self.micro_batch_tokens)))
+        return list(itertools.chain(*score_groups(self.model, groups, self.micro_batches)))
 
     def _sequence(self, messages: Messages, answer: Generation) -> list[int]:
         if self.reads_ids:
