@@ -35,7 +35,7 @@ def test_help_names_every_command_without_loading_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     names = ["round", "sft", "reward", "gate", "ppo", "dpo", "best-of-n", "eval", "report", "chat", "serve", "doctor"]
-    for name in [*names, "data", "base"]:
+    for name in [*names, "data", "base", "moderation"]:
         assert name in done.stdout
     assert "reproduce" in done.stdout
 
