@@ -210,7 +210,7 @@ def test_llama_cpp_gives_the_same_probabilities(tmp_path: Path) -> None:
         ids = renderer.prompt([Message(role="user", content=content)])
         with torch.inference_mode():
             ours = torch.log_softmax(model(torch.tensor(ids), PackedAttention([len(ids)]))[-1], -1)
-        asked = {"messages": [{"role": "user", "content": content}], "max_tokens": 1, "temperature": 1.0}
+        asked = {"messages": [{"role": "user", "content": content}], "max_tokens": 1, "temperature": 0}
         answer = server.handle_chat_completions(asked | {"logprobs": True, "top_logprobs": 20})
         assert answer["usage"]["prompt_tokens"] == len(ids), "template and tokenizer came along"
         theirs = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
