@@ -21,6 +21,8 @@ SHORT = 256
 there (docs/log.md); longer ones would fill the memory with scores."""
 _ALIKE = 0.75
 """Sequences share a rectangle while the shortest has at least this share of the longest's tokens."""
+_TINY = 64
+"""Up to this many tokens padding costs less than another rectangle would."""
 
 
 class Attention(Protocol):
@@ -88,8 +90,9 @@ class PackedAttention:
     @cached_property
     def _parts(self) -> "list[PackedAttention]":
         """One for each run of sequences of like lengths."""
-        starts, least, most = [0], self.lengths[0], self.lengths[0]
-        for row, length in enumerate(self.lengths):
+        lengths = [max(length, _TINY) for length in self.lengths]
+        starts, least, most = [0], lengths[0], lengths[0]
+        for row, length in enumerate(lengths):
             least, most = min(least, length), max(most, length)
             if least < _ALIKE * most:
                 starts.append(row)
