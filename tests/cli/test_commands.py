@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.rounds.tiny_recipe import write_tiny_recipe
 
 from accordant.testing.tiny import save_tiny_checkpoint
 
@@ -99,6 +100,20 @@ def test_eval_prints_one_json_document_last(tiny: Path, tmp_path: Path) -> None:
     document = json.loads(done.stdout.strip().splitlines()[-1])
     assert document["n"] == 2
     assert {"score", "interval"} <= set(document)
+
+
+def test_plan_prints_every_stage_and_one_json_document_last(tmp_path: Path) -> None:
+    recipe = write_tiny_recipe(tmp_path)
+    done = accordant("plan", str(recipe), "--set", "policy.methods=['ppo', 'dpo']", "--json", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.strip().splitlines()
+    document = json.loads(last)
+    assert list(document["plan"]["stages"]) == ["SFT", "reward model", "gate", "PPO", "DPO", "judge", "evaluation"]
+    assert document["plan"]["peak_gb"] < document["machine"]["memory_gb"]
+    assert document["advice"] is None
+    assert any(line.startswith("PPO: ") and "3 steps of" in line for line in lines)
+    assert any(line.split()[:2] == ["float32", "masters"] for line in lines)
+    assert not (tmp_path / "home" / "bases").exists(), "nothing was brought or run"
 
 
 def test_data_show_prints_a_row_and_names_a_bad_one(tiny: Path, tmp_path: Path) -> None:

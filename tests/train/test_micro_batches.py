@@ -31,10 +31,11 @@ SAID = (
 
 
 class Pass(NamedTuple):
-    """Sequences and tokens of a pass through a decoder."""
+    """Sequences and tokens of a pass through a decoder, and whether there is a way back."""
 
     sequences: int
     tokens: int
+    learns: bool
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def memory(suffices: Callable[[int, Pass], bool]) -> Iterator[list[Pass]]:
     def limited(self, x, layer, rotary, attend):  # type: ignore[no-untyped-def]
         out = forward(self, x, layer, rotary, attend)
         if layer == 0 and type(attend) in (PackedAttention, BranchedAttention):  # and not what generates
-            own = Pass(len(attend.lengths), len(x))
+            own = Pass(len(attend.lengths), len(x), torch.is_grad_enabled())
             passes.append(own)
             if not suffices(len(passes) - 1, own):
                 if torch.is_grad_enabled():
@@ -101,7 +102,8 @@ def test_a_failure_before_the_first_update_leaves_no_trace_at_all(name: str) -> 
         stage = make_with(name, 80)
         before = len(passes)  # DPO asks its reference when it is made
         stage.advance(0, SILENT)
-    first = next(n for n, own in enumerate(passes) if n >= before and own.sequences > 1)
+    warms_up = name == "PPO on one trunk"  # its first passes with a way back come after updates of the head
+    first = next(n for n, p in enumerate(passes) if n >= before and p.sequences > 1 and (p.learns or warms_up))
     with memory(lambda number, own: number != first):
         found = two_steps(make_with(name, 80))
     expected = two_steps(make_with(name, min(80, passes[first].tokens) // 2))
