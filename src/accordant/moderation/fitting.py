@@ -1,0 +1,125 @@
+"""From labelled texts to calibrated heads, and their scores on rows that they did not see."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from accordant.moderation.encoder import Embedded
+from accordant.moderation.folds import stratified_folds
+from accordant.moderation.heads import Heads, fit_logistic
+from accordant.records import CATEGORIES
+
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
+_PLATT_PENALTY = 1e-3
+Progress = Callable[[int, int], None]
+"""Called with (fits done, fits in all)."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Embedded texts, their labels (texts, categories) with NaN for unknown, and the group of each (duplicates)."""
+
+    embedded: Embedded
+    labels: np.ndarray
+    groups: np.ndarray
+
+    def take(self, texts: np.ndarray) -> "Examples":
+        """The texts where `texts` (texts,) is true, counted anew."""
+        windows = texts[self.embedded.texts]
+        renumbered = (np.cumsum(texts) - 1)[self.embedded.texts[windows]]
+        return Examples(Embedded(self.embedded.vectors[windows], renumbered), self.labels[texts], self.groups[texts])
+
+    def fit(self, penalties: np.ndarray) -> Heads:
+        """Heads of these rows; each window stands for its text, and all windows of a text weigh as much as one row."""
+        of_text = self.embedded.texts
+        weights = (1 / np.bincount(of_text))[of_text]
+        return Heads(*fit_logistic(self.embedded.vectors, self.labels[of_text], penalties, weights))
+
+    def logits(self, heads: Heads) -> np.ndarray:
+        """(texts, categories)."""
+        return heads.logits(self.embedded, len(self.labels))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Heads, the penalty that each was trained with, and their calibration: logit -> slope * logit + offset."""
+
+    heads: Heads
+    penalties: np.ndarray
+    slopes: np.ndarray
+    offsets: np.ndarray
+
+
+def out_of_fold(
+    examples: Examples, folds: int, seed: int, score: Callable[[Examples, Examples], np.ndarray]
+) -> np.ndarray:
+    """Scores (texts, categories) of every text from a training that saw neither it nor a duplicate.
+
+    `score(training, rest)` gives those of `rest`.
+    """
+    fold_of = stratified_folds(examples.groups.tolist(), examples.labels, folds, seed)
+    found = np.full(examples.labels.shape, np.nan)
+    for fold in range(folds):
+        rest = fold_of == fold
+        found[rest] = score(examples.take(~rest), examples.take(rest))
+    return found
+
+
+def train_heads(examples: Examples, folds: int = 5, seed: int = 0) -> Trained:
+    """Choose each head's penalty by its log loss out of fold, calibrate on the same logits, train on everything."""
+    every = np.stack(
+        [
+            out_of_fold(examples, folds, seed, lambda training, rest, p=penalty: rest.logits(training.fit(_all(p))))
+            for penalty in PENALTIES
+        ]
+    )
+    losses = np.array([[log_loss(logits[:, c], examples.labels[:, c]) for c in _places()] for logits in every])
+    best = losses.argmin(axis=0)
+    logits = np.stack([every[best[c], :, c] for c in _places()], axis=1)
+    slopes, offsets = platt(logits, examples.labels)
+    penalties = np.array(PENALTIES)[best]
+    return Trained(examples.fit(penalties).calibrated(slopes, offsets), penalties, slopes, offsets)
+
+
+def cross_validate(examples: Examples, folds: int = 5, seed: int = 0) -> np.ndarray:
+    """Calibrated logits (texts, categories) out of fold; penalty and calibration are chosen inside each fold."""
+    return out_of_fold(
+        examples, folds, seed, lambda training, rest: rest.logits(train_heads(training, folds, seed + 1).heads)
+    )
+
+
+def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and offset (categories,) that make logits fit the labels best (Platt 1999); 1 and 0 without logits.
+
+    Where higher logits do not go with more positive labels, the head knows nothing: slope 0, and the base rate.
+    """
+    slopes, offsets = np.ones(len(CATEGORIES)), np.zeros(len(CATEGORIES))
+    for c in _places():
+        usable = ~np.isnan(labels[:, c]) & ~np.isnan(logits[:, c])
+        coefficients, intercepts = fit_logistic(
+            logits[usable, c : c + 1], labels[usable, c : c + 1], np.array([_PLATT_PENALTY])
+        )
+        if coefficients[0, 0] > 0:
+            slopes[c], offsets[c] = coefficients[0, 0], intercepts[0]
+        elif not np.isnan(intercepts[0]):
+            rate = labels[usable, c].mean()
+            slopes[c], offsets[c] = 0.0, np.log(rate / (1 - rate))
+    return slopes, offsets
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log p(label), nats, over texts with a known label and a logit; infinite where there is none."""
+    usable = ~np.isnan(labels) & ~np.isnan(logits)
+    if not usable.any():
+        return np.inf
+    z, y = logits[usable], labels[usable]
+    return float((np.logaddexp(0, z) - y * z).mean())
+
+
+def _places() -> range:
+    return range(len(CATEGORIES))
+
+
+def _all(penalty: float) -> np.ndarray:
+    return np.full(len(CATEGORIES), penalty)
