@@ -31,17 +31,20 @@ def test_hidden_states_are_those_of_transformers(folder: Path) -> None:
     seen = torch.arange(11) < torch.tensor([11, 4, 1])[:, None]
     with torch.inference_mode():
         expected = theirs(input_ids=ids, attention_mask=seen.long()).last_hidden_state
-        found = ours(ids, seen)
+        found = ours(ids, seen)[-1]
     torch.testing.assert_close(found[seen], expected[seen], atol=1e-5, rtol=1e-5)
 
 
-def test_a_vector_is_the_mean_of_its_tokens_and_has_length_1(folder: Path) -> None:
+def test_a_vector_is_the_mean_of_its_tokens_after_two_layers_each_at_length_1(folder: Path) -> None:
     encoder = Encoder.load(folder)
+    theirs = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
     (window,) = encoder.windows(TEXT)
     with torch.inference_mode():
-        hidden = encoder.model(torch.tensor([window]), torch.ones(1, len(window), dtype=torch.bool))[0]
-    expected = hidden.mean(0) / hidden.mean(0).norm()
+        states = theirs(input_ids=torch.tensor([window]), output_hidden_states=True).hidden_states
+    means = [states[layer][0].mean(0) for layer in (1, 2)]
+    expected = torch.cat([mean / mean.norm() for mean in means])
     np.testing.assert_allclose(encoder.embed([TEXT]).vectors[0], expected.numpy(), atol=1e-5)
+    assert encoder.size == len(expected)
 
 
 def test_neighbours_in_a_batch_change_nothing(folder: Path) -> None:

@@ -86,17 +86,19 @@ class Bert(nn.Module):
         self.norm = nn.LayerNorm(config.hidden, config.epsilon)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
-    def forward(self, ids: Tensor, seen: Tensor) -> Tensor:
-        """Ids and mask, both (texts, tokens), to hidden states (texts, tokens, hidden)."""
+    def forward(self, ids: Tensor, seen: Tensor) -> list[Tensor]:
+        """Ids and mask, both (texts, tokens), to the hidden states (texts, tokens, hidden) after each layer."""
         x = self.norm(self.words(ids) + self.positions.weight[: ids.shape[1]] + self.types.weight[0])
+        states = []
         for layer in self.layers:
             x = layer(x, seen[:, None, None])
-        return x  # type: ignore[no-any-return]
+            states.append(x)
+        return states
 
-    def embed(self, ids: Tensor, seen: Tensor) -> Tensor:
-        """One vector of length 1 a text: the mean of its tokens' states (Reimers & Gurevych 2019), float32."""
-        hidden = self(ids, seen).float() * seen[..., None]
-        return F.normalize(hidden.sum(1) / seen.sum(1, keepdim=True), dim=-1)
+
+def pool(hidden: Tensor, seen: Tensor) -> Tensor:
+    """The mean of the tokens' states, at length 1 (Reimers & Gurevych 2019): (texts, hidden) in float32."""
+    return F.normalize((hidden.float() * seen[..., None]).sum(1), dim=-1)
 
 
 def load_bert(folder: Path, dtype: torch.dtype) -> Bert:

@@ -38,7 +38,7 @@ One message took {median:.1f} ms at the median and {p95:.1f} ms at the 95th perc
 ## Not to be relied on for
 
 - Languages other than English, and words disguised by spelling: the encoder and the rows are English.
-- Long texts as a whole: windows of 128 tokens are judged apart, and the worst one counts.
+- Long texts as a whole: windows of 256 tokens are judged apart, and the worst one counts.
 - Other prevalence than in the rows: a probability is calibrated for texts like those, where bad ones are common.
 {rule}"""
 

