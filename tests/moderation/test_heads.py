@@ -9,8 +9,8 @@ from accordant.errors import AccordantError
 from accordant.moderation.encoder import Embedded
 from accordant.moderation.fitting import Examples, cross_validate, log_loss, platt, train_heads
 from accordant.moderation.folds import stratified_folds
-from accordant.moderation.heads import Heads, fit_logistic
-from accordant.records import CATEGORIES
+from accordant.moderation.heads import Heads, fit_logistic, label_matrix
+from accordant.records import CATEGORIES, LabelledText
 
 TASKS = len(CATEGORIES)
 
@@ -170,3 +170,10 @@ def test_heads_go_to_disk_and_back_and_fit_no_other_encoder(tmp_path: Path) -> N
     (tmp_path / "heads.safetensors").write_bytes(b"broken")
     with pytest.raises(AccordantError, match="is damaged"):
         Heads.load(tmp_path, "abc", 5)
+
+
+def test_a_label_that_nobody_gave_is_unknown() -> None:
+    row = LabelledText(id="x", text="Hi", labels={"hate": True, "violence": False})
+    found = dict(zip(CATEGORIES, label_matrix([row])[0], strict=True))
+    assert (found.pop("hate"), found.pop("violence")) == (1, 0)
+    assert np.isnan(list(found.values())).all()

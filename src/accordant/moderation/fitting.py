@@ -13,8 +13,6 @@ from accordant.records import CATEGORIES
 PENALTIES = (0.1, 0.3, 1.0)
 _PLATT_PENALTY = 1e-3
 _INNER_FOLDS = 3
-Progress = Callable[[int, int], None]
-"""Called with (fits done, fits in all)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,16 @@ class Examples:
         renumbered = (np.cumsum(texts) - 1)[self.embedded.texts[windows]]
         return Examples(Embedded(self.embedded.vectors[windows], renumbered), self.labels[texts], self.groups[texts])
 
-    def fit(self, penalties: np.ndarray) -> Heads:
-        """Heads of these rows; each window stands for its text, and all windows of a text weigh as much as one row."""
-        of_text = self.embedded.texts
+    def fit(self, penalties: np.ndarray) -> list[Heads]:
+        """Heads of these rows for each row of `penalties` (n, categories), found together: that costs little more.
+
+        Each window stands for its text, and all windows of a text weigh as much as one row.
+        """
+        of_text, n = self.embedded.texts, len(penalties)
         weights = (1 / np.bincount(of_text))[of_text]
-        return Heads(*fit_logistic(self.embedded.vectors, self.labels[of_text], penalties, weights))
+        labels = np.tile(self.labels[of_text], (1, n))
+        coefficients, intercepts = fit_logistic(self.embedded.vectors, labels, penalties.ravel(), weights)
+        return [Heads(*pair) for pair in zip(np.split(coefficients, n), np.split(intercepts, n), strict=True)]
 
     def logits(self, heads: Heads) -> np.ndarray:
         """(texts, categories)."""
@@ -55,32 +58,31 @@ class Trained:
 def out_of_fold(
     examples: Examples, folds: int, seed: int, score: Callable[[Examples, Examples], np.ndarray]
 ) -> np.ndarray:
-    """Scores (texts, categories) of every text from a training that saw neither it nor a duplicate.
+    """Scores (texts, ...) of every text from a training that saw neither it nor a duplicate.
 
     `score(training, rest)` gives those of `rest`.
     """
     fold_of = stratified_folds(examples.groups.tolist(), examples.labels, folds, seed)
-    found = np.full(examples.labels.shape, np.nan)
-    for fold in range(folds):
-        rest = fold_of == fold
-        found[rest] = score(examples.take(~rest), examples.take(rest))
+    parts = [score(examples.take(fold_of != fold), examples.take(fold_of == fold)) for fold in range(folds)]
+    places = np.concatenate([np.flatnonzero(fold_of == fold) for fold in range(folds)])
+    found: np.ndarray = np.concatenate(parts)[np.argsort(places)]
     return found
 
 
 def train_heads(examples: Examples, folds: int = 5, seed: int = 0) -> Trained:
     """Choose each head's penalty by its log loss out of fold, calibrate on the same logits, train on everything."""
-    every = np.stack(
-        [
-            out_of_fold(examples, folds, seed, lambda training, rest, p=penalty: rest.logits(training.fit(_all(p))))
-            for penalty in PENALTIES
-        ]
-    )
-    losses = np.array([[log_loss(logits[:, c], examples.labels[:, c]) for c in _places()] for logits in every])
-    best = losses.argmin(axis=0)
-    logits = np.stack([every[best[c], :, c] for c in _places()], axis=1)
-    slopes, offsets = platt(logits, examples.labels)
+    candidates = np.tile(np.array(PENALTIES)[:, None], (1, len(CATEGORIES)))
+
+    def logits_of_each(training: Examples, rest: Examples) -> np.ndarray:
+        return np.stack([rest.logits(heads) for heads in training.fit(candidates)], axis=2)
+
+    every = out_of_fold(examples, folds, seed, logits_of_each)
+    losses = [[log_loss(every[:, c, p], examples.labels[:, c]) for p in range(len(PENALTIES))] for c in _places()]
+    best = np.array(losses).argmin(axis=1)
+    slopes, offsets = platt(np.stack([every[:, c, best[c]] for c in _places()], axis=1), examples.labels)
     penalties = np.array(PENALTIES)[best]
-    return Trained(examples.fit(penalties).calibrated(slopes, offsets), penalties, slopes, offsets)
+    (heads,) = examples.fit(penalties[None])
+    return Trained(heads.calibrated(slopes, offsets), penalties, slopes, offsets)
 
 
 def cross_validate(examples: Examples, folds: int = 5, seed: int = 0) -> np.ndarray:
@@ -120,7 +122,3 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _places() -> range:
     return range(len(CATEGORIES))
-
-
-def _all(penalty: float) -> np.ndarray:
-    return np.full(len(CATEGORIES), penalty)

@@ -37,6 +37,8 @@ class Moderator:
         policy: probabilities to actions.
     """
 
+    name = "accordant-moderation"
+
     def __init__(self, encoder: Encoder, heads: Heads, policy: Policy = DEFAULT_POLICY) -> None:
         self.encoder, self.heads, self.policy = encoder, heads, policy
 

@@ -88,8 +88,10 @@ def hub_names(model: Bert) -> dict[str, torch.Tensor]:
 class WordModerator:
     """Judges by words: a text with one of `blocked` scores 1 in `category`, with one of `warned` 0.6, else 0.
 
-    It has the methods of `accordant.moderation.moderator.Moderator` that others call.
+    It has the members of `accordant.moderation.moderator.Moderator` that others use.
     """
+
+    name = "words"
 
     def __init__(
         self,
