@@ -74,7 +74,7 @@ def decoder_states(texts: list[str], checkpoint: Path) -> dict[str, np.ndarray]:
 
 def areas(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> list[float]:
     """Of each category with a positive text, and of all together."""
-    examples = Examples(Embedded(vectors, np.arange(len(vectors))), labels, groups)
+    examples = Examples(Embedded(vectors, np.arange(len(vectors))), labels, groups, np.ones(len(vectors)))
     penalties = np.full((1, len(CATEGORIES)), PENALTY)
     logits = out_of_fold(examples, 5, 0, lambda training, rest: rest.logits(training.fit(penalties)[0]))
     columns = [(logits[:, c], labels[:, c]) for c in range(len(CATEGORIES)) if (labels[:, c] == 1).any()]

@@ -81,7 +81,7 @@ def test_platt_finds_the_line_that_made_the_labels() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (60_000, TASKS))
     labels = (random.random(logits.shape) < 1 / (1 + np.exp(-(0.5 * logits - 1)))).astype(float)
-    slopes, offsets = platt(logits, labels)
+    slopes, offsets = platt(logits, labels, np.ones(len(labels)))
     np.testing.assert_allclose(slopes, 0.5, atol=0.03)
     np.testing.assert_allclose(offsets, -1, atol=0.05)
 
@@ -89,7 +89,7 @@ def test_platt_finds_the_line_that_made_the_labels() -> None:
 def test_logits_that_go_the_wrong_way_become_the_base_rate() -> None:
     logits = np.tile(np.linspace(-1, 1, 40)[:, None], (1, TASKS))
     labels = np.tile((np.arange(40) < 10).astype(float)[:, None], (1, TASKS))
-    slopes, offsets = platt(logits, labels)
+    slopes, offsets = platt(logits, labels, np.ones(len(labels)))
     assert slopes.tolist() == [0.0] * TASKS
     np.testing.assert_allclose(1 / (1 + np.exp(-offsets)), 0.25)
 
@@ -97,8 +97,8 @@ def test_logits_that_go_the_wrong_way_become_the_base_rate() -> None:
 def test_log_loss_is_the_mean_of_minus_log_p() -> None:
     logits, labels = np.array([0.0, 2.0, -1.0, 5.0]), np.array([1.0, 0.0, 1.0, np.nan])
     p = 1 / (1 + np.exp(-logits))
-    assert log_loss(logits, labels) == pytest.approx(-(np.log(p[0]) + np.log(1 - p[1]) + np.log(p[2])) / 3)
-    assert log_loss(logits, np.full(4, np.nan)) == np.inf
+    assert log_loss(logits, labels, np.ones(4)) == pytest.approx(-(np.log(p[0]) + np.log(1 - p[1]) + np.log(p[2])) / 3)
+    assert log_loss(logits, np.full(4, np.nan), np.ones(4)) == np.inf
 
 
 def separable(rows: int = 80) -> Examples:
@@ -109,7 +109,7 @@ def separable(rows: int = 80) -> Examples:
     of_text = np.sort(np.concatenate((np.arange(rows), np.arange(0, rows, 4))))
     vectors = random.normal(0, 1, (len(of_text), 4))
     vectors[:, 0] += 4 * labels[of_text, 0]
-    return Examples(Embedded(vectors, of_text), labels, np.array([str(i) for i in range(rows)]))
+    return Examples(Embedded(vectors, of_text), labels, np.array([str(i) for i in range(rows)]), np.ones(rows))
 
 
 def test_what_can_be_learned_is_learned_and_what_cannot_is_not_claimed() -> None:
@@ -135,7 +135,7 @@ def test_a_scored_text_and_its_duplicates_were_not_trained_on() -> None:
     labels = np.full((80, TASKS), np.nan)
     labels[:, 0] = np.repeat(np.arange(40) % 2, 2)
     groups = np.repeat([str(i) for i in range(40)], 2)
-    examples = Examples(Embedded(vectors, np.arange(80)), labels, groups)
+    examples = Examples(Embedded(vectors, np.arange(80)), labels, groups, np.ones(80))
     logits = cross_validate(examples)[:, 0]
     assert np.mean((logits > 0) == (labels[:, 0] == 1)) < 0.75
 
@@ -177,3 +177,27 @@ def test_a_label_that_nobody_gave_is_unknown() -> None:
     found = dict(zip(CATEGORIES, label_matrix([row])[0], strict=True))
     assert (found.pop("hate"), found.pop("violence")) == (1, 0)
     assert np.isnan(list(found.values())).all()
+
+
+def test_a_weight_of_two_is_the_text_twice() -> None:
+    """In training and, out of fold with duplicates together, in the choice of penalties and in calibration."""
+    examples = separable()
+    heavy = Examples(examples.embedded, examples.labels, examples.groups, np.where(np.arange(80) < 40, 2.0, 1.0))
+    penalties = np.ones((1, TASKS))
+    twice = np.concatenate((np.arange(80), np.arange(40)))
+    windows = [np.flatnonzero(examples.embedded.texts == text) for text in twice]
+    of_text = np.repeat(np.arange(len(twice)), [len(own) for own in windows])
+    repeated = Examples(
+        Embedded(examples.embedded.vectors[np.concatenate(windows)], of_text),
+        examples.labels[twice], examples.groups[twice], np.ones(len(twice)),
+    )  # fmt: skip
+    one, other = heavy.fit(penalties)[0], repeated.fit(penalties)[0]
+    np.testing.assert_allclose(one.coefficients[:2], other.coefficients[:2], atol=1e-4)
+    logits, truth = np.random.default_rng(0).normal(size=(80, TASKS)), examples.labels
+    calibrations = platt(logits, truth, heavy.weights), platt(logits[twice], truth[twice], np.ones(len(twice)))
+    np.testing.assert_allclose(*calibrations, atol=1e-4)
+    losses = (
+        log_loss(logits[:, 0], truth[:, 0], heavy.weights),
+        log_loss(logits[twice, 0], truth[twice, 0], np.ones(120)),
+    )
+    assert losses[0] == pytest.approx(losses[1])

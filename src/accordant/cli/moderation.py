@@ -1,6 +1,7 @@
 """`accordant moderation`: train the heads of the moderation classifier, and measure them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ Harmless_ = Annotated[
     list[Path] | None,
     typer.Option("--harmless", help="Demonstrations whose every turn holds nothing bad (may be repeated)."),
 ]
+Weight_ = Annotated[
+    float, typer.Option("--harmless-weight", min=0, help="What a harmless turn counts for; a labelled text counts 1.")
+]
 Lookalikes_ = Annotated[
     list[Path] | None,
     typer.Option("--lookalikes", help="Prompts; those to be answered must not be flagged (may be repeated)."),
@@ -27,6 +31,7 @@ Seed_ = Annotated[int, typer.Option(help="Decides the folds.")]
 def train(
     data: Annotated[list[Path], typer.Option("--data", help="Texts with labels by category (may be repeated).")],
     harmless: Harmless_ = None,
+    harmless_weight: Weight_ = 0.2,
     lookalikes: Lookalikes_ = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
     seed: Seed_ = 0,
@@ -36,7 +41,19 @@ def train(
     """Train the heads, cross-validate them, and write them with a model card."""
     from accordant.moderation.training import train_and_write
 
-    trained = train_and_write(data, harmless or [], lookalikes or [], folds, seed, out, say=_say)
+    files = [f"--data '{path}'" for path in data] + [f"--harmless '{path}'" for path in harmless or []]
+    settings = f"--harmless-weight {harmless_weight:g} --folds {folds} --seed {seed}"
+    trained = train_and_write(
+        _places(data),
+        _places(harmless),
+        harmless_weight,
+        _places(lookalikes),
+        folds,
+        seed,
+        out,
+        say=_say,
+        command=f"accordant moderation train {' '.join(files)} {settings}",
+    )
     _print_figures(trained.figures)
     console.print(f"heads and model card: {trained.folder}", soft_wrap=True, highlight=False)
     if as_json:
@@ -54,6 +71,7 @@ def evaluate(
         list[Path] | None, typer.Option("--with", help="Under --folds: more labelled texts to train on.")
     ] = None,
     harmless: Harmless_ = None,
+    harmless_weight: Weight_ = 0.2,
     lookalikes: Lookalikes_ = None,
     seed: Seed_ = 0,
     as_json: Json_ = False,
@@ -61,10 +79,17 @@ def evaluate(
     """Measure the heads on labelled texts: area under the precision-recall curve, calibration, false alarms, time."""
     from accordant.moderation.training import evaluate as measure
 
-    found = measure(data, heads, folds, with_ or [], harmless or [], lookalikes or [], seed, say=_say)
+    (file,) = _places([data])
+    extra, quiet, alike = _places(with_), _places(harmless), _places(lookalikes)
+    found = measure(file, heads, folds, extra, quiet, harmless_weight, alike, seed, say=_say)
     _print_figures(found)
     if as_json:
         _print_json(found)
+
+
+def _places(paths: list[Path] | None) -> list[Path]:
+    """With `$NAME` replaced from the environment, so that a recorded command names no folder of one machine."""
+    return [Path(os.path.expandvars(path)) for path in paths or []]
 
 
 def _print_figures(figures: dict[str, Any]) -> None:

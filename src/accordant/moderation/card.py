@@ -16,6 +16,8 @@ to Undesired Content Detection in the Real World", table 1. Labels that nobody g
 
 {sources}
 
+Again: `{command}`
+
 Encoder: weights with SHA-256 `{encoder}`. Seed {seed}, {folds} folds. The rows themselves are not part of this folder.
 
 ## Measured
@@ -49,7 +51,10 @@ _RULE = """- **sexual/minors**: no row shows it, so there is no head. Its score 
 
 def model_card(record: dict[str, Any], figures: dict[str, Any], trained: Sequence[Category], policy: Policy) -> str:
     """The card as Markdown, from what was recorded and measured."""
-    sources = [f"- `{s['file']}`: {s['texts']:,} texts, SHA-256 `{s['sha256']}`" for s in record["sources"]]
+    sources = [
+        f"- `{s['file']}`: {s['texts']:,} texts of weight {s['weight']:g}, SHA-256 `{s['sha256']}`"
+        for s in record["sources"]
+    ]
     table = ["| category | texts | positive | AUPRC | 95% interval | by chance | calibration error |", "|---" * 7 + "|"]
     table += [_row(name, one) for name, one in figures["categories"].items()]
     alarms = [
@@ -58,7 +63,7 @@ def model_card(record: dict[str, Any], figures: dict[str, Any], trained: Sequenc
         for name, one in figures["lookalikes"].items()
     ]
     return _CARD.format(
-        **{name: record[name] for name in ("accordant", "encoder", "seed", "folds")},
+        **{name: record[name] for name in ("accordant", "command", "encoder", "seed", "folds")},
         **{name: figures["milliseconds"][name] for name in ("median", "p95", "threads")},
         sources="\n".join(sources),
         table="\n".join(table),

@@ -17,17 +17,22 @@ _INNER_FOLDS = 3
 
 @dataclass(frozen=True)
 class Examples:
-    """Embedded texts, their labels (texts, categories) with NaN for unknown, and the group of each (duplicates)."""
+    """Embedded texts with labels (texts, categories), NaN for unknown; each has a group of duplicates and a weight.
+
+    A weight counts in training, in the choice of penalties and in calibration.
+    """
 
     embedded: Embedded
     labels: np.ndarray
     groups: np.ndarray
+    weights: np.ndarray
 
     def take(self, texts: np.ndarray) -> "Examples":
         """The texts where `texts` (texts,) is true, counted anew."""
         windows = texts[self.embedded.texts]
         renumbered = (np.cumsum(texts) - 1)[self.embedded.texts[windows]]
-        return Examples(Embedded(self.embedded.vectors[windows], renumbered), self.labels[texts], self.groups[texts])
+        embedded = Embedded(self.embedded.vectors[windows], renumbered)
+        return Examples(embedded, self.labels[texts], self.groups[texts], self.weights[texts])
 
     def fit(self, penalties: np.ndarray) -> list[Heads]:
         """Heads of these rows for each row of `penalties` (n, categories), found together: that costs little more.
@@ -35,7 +40,7 @@ class Examples:
         Each window stands for its text, and all windows of a text weigh as much as one row.
         """
         of_text, n = self.embedded.texts, len(penalties)
-        weights = (1 / np.bincount(of_text))[of_text]
+        weights = (self.weights / np.bincount(of_text))[of_text]
         labels = np.tile(self.labels[of_text], (1, n))
         coefficients, intercepts = fit_logistic(self.embedded.vectors, labels, penalties.ravel(), weights)
         return [Heads(*pair) for pair in zip(np.split(coefficients, n), np.split(intercepts, n), strict=True)]
@@ -77,9 +82,10 @@ def train_heads(examples: Examples, folds: int = 5, seed: int = 0) -> Trained:
         return np.stack([rest.logits(heads) for heads in training.fit(candidates)], axis=2)
 
     every = out_of_fold(examples, folds, seed, logits_of_each)
-    losses = [[log_loss(every[:, c, p], examples.labels[:, c]) for p in range(len(PENALTIES))] for c in _places()]
+    truth, weights = examples.labels, examples.weights
+    losses = [[log_loss(every[:, c, p], truth[:, c], weights) for p in range(len(PENALTIES))] for c in _places()]
     best = np.array(losses).argmin(axis=1)
-    slopes, offsets = platt(np.stack([every[:, c, best[c]] for c in _places()], axis=1), examples.labels)
+    slopes, offsets = platt(np.stack([every[:, c, best[c]] for c in _places()], axis=1), truth, weights)
     penalties = np.array(PENALTIES)[best]
     (heads,) = examples.fit(penalties[None])
     return Trained(heads.calibrated(slopes, offsets), penalties, slopes, offsets)
@@ -92,7 +98,7 @@ def cross_validate(examples: Examples, folds: int = 5, seed: int = 0) -> np.ndar
     )
 
 
-def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and offset (categories,) that make logits fit the labels best (Platt 1999); 1 and 0 without logits.
 
     Where higher logits do not go with more positive labels, the head knows nothing: slope 0, and the base rate.
@@ -103,21 +109,22 @@ def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
         truth = labels[usable, c : c + 1]
         if len(np.unique(truth)) < 2:
             continue
-        coefficients, intercepts = fit_logistic(logits[usable, c : c + 1], truth, np.array([_PLATT_PENALTY]))
-        rate = truth.mean()
+        penalty, own = np.array([_PLATT_PENALTY]), weights[usable]
+        coefficients, intercepts = fit_logistic(logits[usable, c : c + 1], truth, penalty, own)
+        rate = np.average(truth[:, 0], weights=own)
         slopes[c], offsets[c] = max(0.0, coefficients[0, 0]), intercepts[0]
         if slopes[c] == 0:
             offsets[c] = np.log(rate / (1 - rate))
     return slopes, offsets
 
 
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(label), nats, over texts with a known label and a logit; infinite where there is none."""
+def log_loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted mean of -log p(label), nats, over texts with a known label and a logit; infinite where there is none."""
     usable = ~np.isnan(labels) & ~np.isnan(logits)
     if not usable.any():
         return np.inf
     z, y = logits[usable], labels[usable]
-    return float((np.logaddexp(0, z) - y * z).mean())
+    return float(np.average(np.logaddexp(0, z) - y * z, weights=weights[usable]))
 
 
 def _places() -> range:

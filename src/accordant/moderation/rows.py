@@ -25,10 +25,12 @@ class Source:
     path: Path
     rows: tuple[LabelledText, ...]
     summary: str
+    weight: float = 1.0
 
     def to_json(self) -> dict[str, object]:
-        """Name, digest and size, for the record."""
-        return {"file": self.path.name, "sha256": sha256(self.path), "texts": len(self.rows)}
+        """Name, digest, size and weight, for the record."""
+        digest = sha256(self.path)
+        return {"file": self.path.name, "sha256": digest, "texts": len(self.rows), "weight": self.weight}
 
 
 def labelled(path: Path) -> Source:
@@ -37,13 +39,13 @@ def labelled(path: Path) -> Source:
     return Source(path, loaded.records, loaded.summary())
 
 
-def harmless(path: Path) -> Source:
+def harmless(path: Path, weight: float) -> Source:
     """Every turn of a file of demonstrations as a text without any category, each text once."""
     loaded = load_demonstrations(path)
     said = [m.content for r in loaded.records if r.tag not in _NOT_HARMLESS for m in r.messages if m.role != "system"]
     absent = dict.fromkeys(CATEGORIES, False)
     rows = [LabelledText(id=f"{path.stem}:{i}", text=t, labels=absent) for i, t in enumerate(dict.fromkeys(said), 1)]
-    return Source(path, tuple(rows), f"{path.name}: {len(rows):,} harmless texts")
+    return Source(path, tuple(rows), f"{path.name}: {len(rows):,} harmless texts, weight {weight:g}", weight)
 
 
 def lookalikes(path: Path) -> list[str]:
@@ -56,4 +58,5 @@ def examples(encoder: Encoder, sources: Sequence[Source]) -> Examples:
     """All rows of all sources, in order, embedded; texts that differ in case and punctuation alone are one group."""
     rows = [row for source in sources for row in source.rows]
     groups = np.array([normalised(row.text) for row in rows])
-    return Examples(encoder.embed([row.text for row in rows]), label_matrix(rows), groups)
+    weights = np.array([source.weight for source in sources for _ in source.rows])
+    return Examples(encoder.embed([row.text for row in rows]), label_matrix(rows), groups, weights)

@@ -36,18 +36,20 @@ class Written:
 def train_and_write(
     data: Sequence[Path],
     harmless_files: Sequence[Path],
+    harmless_weight: float,
     lookalike_files: Sequence[Path],
     folds: int,
     seed: int,
     out: Path | None,
     say: Say,
+    command: str,
 ) -> Written:
     """Train heads on all rows and write them; figures of `data[0]` are cross-validated, the rest always trained on.
 
     Raises:
         AccordantError: when a file cannot be used, or no category has rows of both labels.
     """
-    sources = _sources(data, harmless_files, say)
+    sources = _sources(data, harmless_files, harmless_weight, say)
     encoder = _encoder()
     rows = examples(encoder, sources)
     trained = train_heads(rows, folds, seed)
@@ -65,6 +67,7 @@ def train_and_write(
         "penalties": dict(zip(CATEGORIES, trained.penalties.tolist(), strict=True)),
         "calibration": {c: [trained.slopes[i], trained.offsets[i]] for i, c in enumerate(CATEGORIES)},
         "accordant": __version__,
+        "command": command,
     }
     folder = out or workspace() / "moderation"
     with new_directory(folder) as new:
@@ -79,12 +82,13 @@ def evaluate(
     folds: int | None,
     more: Sequence[Path],
     harmless_files: Sequence[Path],
+    harmless_weight: float,
     lookalike_files: Sequence[Path],
     seed: int,
     say: Say,
 ) -> dict[str, Any]:
     """Figures of heads on `data`; with `folds`, of heads trained on the rest of it, on `more` and on harmless rows."""
-    sources = _sources([data, *more], harmless_files, say) if folds else _sources([data], [], say)
+    sources = _sources([data, *more], harmless_files, harmless_weight, say) if folds else _sources([data], [], 1, say)
     encoder = _encoder()
     folder = heads or heads_folder()
     moderator = Moderator(encoder, Heads.load(folder, encoder.digest, encoder.size))
@@ -100,8 +104,8 @@ def evaluate(
     return figures | _aside(moderator, lookalike_files, texts)
 
 
-def _sources(data: Sequence[Path], harmless_files: Sequence[Path], say: Say) -> list[Source]:
-    sources = [labelled(path) for path in data] + [harmless(path) for path in harmless_files]
+def _sources(data: Sequence[Path], harmless_files: Sequence[Path], weight: float, say: Say) -> list[Source]:
+    sources = [labelled(path) for path in data] + [harmless(path, weight) for path in harmless_files]
     for source in sources:
         say(source.summary)
     return sources
