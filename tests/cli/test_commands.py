@@ -64,7 +64,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         "export",
         "doctor",
     ]
-    for name in [*names, "data", "base", "reproduce"]:
+    for name in [*names, "data", "base", "moderation", "reproduce"]:
         assert name in told
 
 

@@ -47,8 +47,8 @@ class BertConfig(NamedTuple):
         raw = read_json(folder / "config.json")
         if raw.get("model_type") != "bert" or raw.get("hidden_act") != "gelu":
             raise AccordantError(f"{folder}/config.json is not that of a BERT encoder with GELU")
-        names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        names += ("max_position_embeddings", "type_vocab_size", "layer_norm_eps")
+        names = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"]
+        names += ["max_position_embeddings", "type_vocab_size", "layer_norm_eps"]
         if missing := [name for name in names if name not in raw]:
             raise AccordantError(f"{folder}/config.json lacks the field {missing[0]!r}")
         return cls(*(raw[name] for name in names))

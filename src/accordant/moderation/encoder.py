@@ -86,7 +86,7 @@ class Encoder:
         tokenizer.no_padding()
         self.model, self.tokenizer, self.digest = model, tokenizer, digest
         self.window = min(window, model.config.positions)
-        self._first, self._last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        self._first, self._last = tokenizer.encode("").ids
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Encoder":

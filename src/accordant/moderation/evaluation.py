@@ -114,7 +114,7 @@ def measure(
         policy: whose thresholds are looked at.
         side: and of which side.
     """
-    found = {}
+    found: dict[str, Measured] = {}
     for place, category in enumerate(CATEGORIES):
         one, truth = scores[:, place], labels[:, place]
         thresholds = policy.thresholds(side, category)

@@ -63,11 +63,11 @@ def fit_logistic(
         optimiser.zero_grad()
         logits = turned @ found.T + intercepts
         losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, row_weights, reduction="sum")
-        total = losses + (penalty * (found @ back).square().sum(1)).sum() / 2
-        total.backward()  # type: ignore[no-untyped-call]
+        total: torch.Tensor = losses + (penalty * (found @ back).square().sum(1)).sum() / 2
+        total.backward()
         return total
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call, arg-type]
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     coefficients = (found @ back).detach().numpy()
     offsets = intercepts.detach().numpy() - coefficients @ centre
     none = ~((labels == 1).any(axis=0) & (labels == 0).any(axis=0))

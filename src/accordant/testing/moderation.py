@@ -33,8 +33,9 @@ def save_tiny_encoder(folder: Path, seed: int = 0) -> Path:
     pieces.train_from_iterator(
         _SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=_SPECIAL, show_progress=False)
     )
-    ends = [(token, pieces.token_to_id(token)) for token in ("[SEP]", "[CLS]")]
-    pieces.post_processor = processors.BertProcessing(*ends)
+    pieces.post_processor = processors.BertProcessing(
+        ("[SEP]", _SPECIAL.index("[SEP]")), ("[CLS]", _SPECIAL.index("[CLS]"))
+    )
     pieces.enable_truncation(8)
     pieces.enable_padding(length=8)
     pieces.save(str(folder / "tokenizer.json"))
