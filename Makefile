@@ -1,6 +1,7 @@
 # make demo        the main job: base -> SFT -> reward model -> PPO -> evaluation -> report -> chat
 # make demo QUICK=1   the same, smaller, in a few minutes; SERVE=0 ends after the report
 # make test        the fast tests;  make test-slow  the rest;  make check  lint, types;  make mutants  break it on purpose
+# make bench       how fast it is, against peers and the machine (docs/benchmarks.md);  make test-gpu  on a GPU as on the CPU
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +11,7 @@ RUN := $(if $(QUICK),quick,starter)
 SERVE ?= 1
 PORT ?= 0
 
-.PHONY: demo test test-slow check mutants clean
+.PHONY: demo test test-slow test-gpu check mutants bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +30,9 @@ endif
 test: .venv/installed
 	$(BIN)/python -m pytest
 
+test-gpu: .venv/installed
+	$(BIN)/python -m pytest -m gpu
+
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
@@ -40,6 +44,9 @@ check: .venv/installed
 
 mutants: .venv/installed
 	$(BIN)/python tests/mutants/run.py
+
+bench: .venv/bench-installed
+	$(BIN)/python -m benchmarks.run
 
 .venv/bench-installed: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,22 @@ HISTORY = Path(__file__).parent / "history"
 Work = Callable[[], float]
 """Does the work once and returns how much it was: tokens, mostly."""
 
+Clock = Callable[[], float]
+"""Seconds since some moment: `time.perf_counter`, or `time.process_time` for programs of one thread in this process,
+whose time then leaves out what others had of the core."""
 
-def timed(work: Work) -> tuple[float, float]:
+
+def timed(work: Work, clock: Clock = time.perf_counter) -> tuple[float, float]:
     """(units a second, seconds) of one run."""
-    start = time.perf_counter()
+    start = clock()
     done = work()
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     return done / seconds, seconds
 
 
-def compare(ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int = 1) -> dict[str, Any]:
+def compare(
+    ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int = 1, clock: Clock = time.perf_counter
+) -> dict[str, Any]:
     """Run ours and each peer in turn, `turns` times after `warm_ups` that do not count.
 
     Returns:
@@ -44,7 +50,7 @@ def compare(ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int
     rates: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(warm_ups + turns):
         for name, work in programs.items():
-            rate, seconds = timed(work)
+            rate, seconds = timed(work, clock)
             counts = turn >= warm_ups
             if counts:
                 rates[name].append(rate)
@@ -53,6 +59,44 @@ def compare(ours: Work, peers: Mapping[str, Work], turns: int = 5, warm_ups: int
     return {
         "rate": {name: spread(values) for name, values in rates.items()},
         "ratio": {name: spread(values) for name, values in ratios.items()},
+    }
+
+
+def compare_apart(programs: Mapping[str, Sequence[str]], turns: int = 3) -> dict[str, Any]:
+    """As `compare`, but each run in a process of its own: its peak of memory is its own, and so is all of it.
+
+    Args:
+        programs: command line of `ours` and of each peer. It warms up by itself, runs once, and prints a JSON object as
+            its last line: `rate`, `cpu_seconds`, `peak_memory_gb`, and whatever else it measures.
+        turns: how often each runs.
+
+    Returns:
+        Under each program's name the spread of all its figures; under `ratio` the spread of our rate to each peer's,
+        under `cpu_ratio` that of a peer's processor time to ours, which does not count the time that others had the
+        core, and under `memory_ratio` that of our peak memory to a peer's, each over the turns.
+    """
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
+    for _ in range(turns):
+        for name, command in programs.items():
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{name} failed: {' '.join(command)}\n{done.stderr}")
+            runs[name].append(json.loads(done.stdout.splitlines()[-1]))
+            say(f"  {name:24} " + " ".join(f"{key} {value:.4g}" for key, value in runs[name][-1].items()))
+
+    def ratios(figure: str, power: int = 1) -> dict[str, dict[str, float]]:
+        own = [run[figure] for run in runs["ours"]]
+        return {
+            peer: spread([(a / run[figure]) ** power for a, run in zip(own, runs[peer], strict=True)])
+            for peer in programs
+            if peer != "ours"
+        }
+
+    return {
+        **{name: {key: spread([run[key] for run in own]) for key in own[0]} for name, own in runs.items()},
+        "ratio": ratios("rate"),
+        "cpu_ratio": ratios("cpu_seconds", power=-1),
+        "memory_ratio": ratios("peak_memory_gb"),
     }
 
 

@@ -13,7 +13,7 @@ import torch
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["pytest", "torch._dynamo", "accordant.rounds.run", "accordant.testing"]
+    ["pytest", "torch._dynamo", "accordant.rounds.run", "accordant.testing", "accordant.store.migrate"]
 )  # once for all
 _OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 _WAIT_SECONDS = 120
@@ -27,14 +27,19 @@ class Operation(NamedTuple):
 
 
 def run_child(
-    target: Callable[..., None], *arguments: Any, after: float | None = None, before: Operation | None = None
+    target: Callable[..., None],
+    *arguments: Any,
+    when: Callable[[], bool] | None = None,
+    after: float | None = None,
+    before: Operation | None = None,
 ) -> int | None:
     """Call `target` in a process of its own; the exit code is -SIGKILL where it was killed.
 
     Args:
         target: a function of a module.
         arguments: passed to it.
-        after: kill it so many seconds after it begins.
+        when: not before this holds.
+        after: kill it so many seconds after it begins, or after that.
         before: kill it when it is about to do this.
     """
     begun, begin = _CONTEXT.Pipe(duplex=False)
@@ -42,6 +47,8 @@ def run_child(
     process.start()
     begin.close()
     begun.recv()
+    while when and process.is_alive() and not when():
+        process.join(0.01)
     if after is not None:
         process.join(after)
         process.kill()

@@ -17,7 +17,9 @@ LAYERS = {
     "engine": {"engine"},
     "train": {"train"},
     "evals": {"evals"},
+    "moderation": {"moderation"},
     "rounds": {"rounds"},
+    "store": {"store"},
     "serve": {"serve"},
     "cli": {"cli", "__init__"},
     "testing": {"testing"},
@@ -30,10 +32,12 @@ MAY_IMPORT = {
     "engine": {"base", "text", "model", "data", "engine"},
     "train": {"base", "text", "model", "data", "engine", "train"},
     "evals": {"base", "text", "model", "data", "engine", "train", "evals"},
+    "moderation": {"base", "text", "model", "data", "engine", "evals", "moderation"},
     "rounds": {"base", "text", "model", "data", "engine", "train", "evals", "rounds"},
-    "serve": {"base", "text", "model", "data", "engine", "rounds", "serve"},
+    "store": {"base", "store"},
+    "serve": {"base", "text", "model", "data", "engine", "rounds", "moderation", "store", "serve"},
     "cli": set(LAYERS) - {"testing"},
-    "testing": {"base", "text", "model", "data", "engine", "testing"},
+    "testing": {"base", "text", "model", "data", "engine", "moderation", "testing"},
 }
 LONGEST = 400
 

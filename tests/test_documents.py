@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from benchmarks import figures
 
 from accordant.config import PPOSection, Recipe
 
@@ -119,6 +120,13 @@ def test_the_recipes_and_programs_of_the_method_are_valid() -> None:
         ast.parse(program)
     assert blocks("toml")
     assert blocks("python")
+
+
+def test_the_figures_of_the_benchmarks_are_those_of_their_history() -> None:
+    """After a new line in benchmarks/history: `python -m benchmarks.figures`."""
+    assert figures.PAGE.read_text() == figures.page()
+    shown = set(re.findall(r"<!-- figures: (\w+) -->", figures.PAGE.read_text()))
+    assert {path.stem for path in figures.HISTORY.glob("*.jsonl")} <= shown
 
 
 def test_every_fault_still_fits_the_code() -> None:

@@ -1,10 +1,12 @@
 """What is measured of the machine, and what follows from it."""
 
 import dataclasses
+import os
 
 import pytest
 import torch
 
+from accordant import machine
 from accordant.errors import AccordantError
 from accordant.machine import Machine, available_cores, measure, peak_memory_gb, resolve_dtype
 
@@ -22,10 +24,12 @@ PLAIN = Machine(
 
 def test_bfloat16_is_used_only_where_it_pays() -> None:
     assert not PLAIN.bfloat16_is_fast
-    assert PLAIN.training_gflops == 100.0
+    assert PLAIN.gflops(PLAIN.dtype("auto")) == 100.0
+    assert PLAIN.gflops(PLAIN.dtype("bfloat16")) == 120.0
     fast = dataclasses.replace(PLAIN, bfloat16_gflops=400.0)
     assert fast.bfloat16_is_fast
-    assert fast.training_gflops == 400.0
+    assert fast.gflops(fast.dtype("auto")) == 400.0
+    assert fast.dtype("float32") is torch.float32
 
 
 def test_measuring_sets_the_threads_it_found_best() -> None:
@@ -73,3 +77,22 @@ def test_peak_memory_counts_what_was_held() -> None:
     held = torch.ones(60_000_000)
     assert peak_memory_gb() >= before
     assert peak_memory_gb() > held.numel() * 4 / 1e9
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"), [({1: 100.0}, 1), ({1: 100.0, 2: 120.0}, 1), ({1: 100.0, 2: 190.0, 8: 400.0}, 8)]
+)
+def test_more_threads_must_be_a_third_faster_than_one(rates: dict[int, float], best: int) -> None:
+    assert machine._best_count(rates) == best
+
+
+def test_a_gpu_computes_the_same_bits_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        machine.make_deterministic()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]

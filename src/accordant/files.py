@@ -21,6 +21,11 @@ def workspace() -> Path:
     return Path(os.environ.get("ACCORDANT_HOME") or "workspace").absolute()
 
 
+def runs_folder() -> Path:
+    """Where runs are kept in the workspace."""
+    return workspace() / "runs"
+
+
 @contextlib.contextmanager
 def explain_os_errors(doing: str) -> Iterator[None]:
     """Turn a full disk or a missing permission into one line that says what was being done."""
@@ -38,14 +43,20 @@ def explain_os_errors(doing: str) -> Iterator[None]:
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write `data` beside `path`, fsync, then rename over it: a reader never sees half a file."""
-    raw = data.encode() if isinstance(data, str) else data
+    with new_file(path) as temporary, temporary.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a new, empty file that replaces `path` when the block ends well and is removed when it does not."""
     with explain_os_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with temporary.open("xb") as file:
-                file.write(raw)
-                file.flush()
+            temporary.touch(exist_ok=False)
+            yield temporary
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:

@@ -8,24 +8,37 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple
 
 import torch
 
 from accordant.errors import AccordantError
 
+Dtype = torch.dtype
+"""By a name that no field of `Machine` has."""
 _FAST_BFLOAT16 = 1.5
 """bfloat16 is used when it multiplies this much faster than float32; otherwise its rounding buys nothing."""
 
 
+_KERNELS = 128
+"""Compiled kernels that are kept: more than one forward and backward pass uses."""
 _WORTH_A_THREAD = 0.75
-"""More threads must be this much faster than one: on a busy machine each operator waits for the slowest of them."""
+"""One thread is used unless its rate is below this share of the best: on a busy machine each operator waits for the
+slowest of several."""
+_PRODUCT = {"cpu": (1024, 576, 1536), "cuda": (8192, 8192, 8192)}
+"""Rows, inner size and columns of the product that is timed: as large as those of training on such a device."""
+_COPIED = {"cpu": 2**27, "cuda": 2**30}
+"""Bytes that are copied to measure the bandwidth: more than any cache holds."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Measured figures; rates in GFLOP/s for a (1024 x 576) @ (576 x 1536) product, bandwidth in GB/s."""
+    """Measured figures of the device that computes; rates in GFLOP/s, bandwidth and memory in GB.
+
+    `device` is "cpu" or the name of a GPU.
+    """
 
     cores: int
     threads: int
@@ -35,16 +48,22 @@ class Machine:
     memory_gb: float
     processor: str
     torch: str
+    device: str = "cpu"
 
     @property
     def bfloat16_is_fast(self) -> bool:
         """Whether bfloat16 arithmetic pays here."""
         return self.bfloat16_gflops > _FAST_BFLOAT16 * self.float32_gflops
 
-    @property
-    def training_gflops(self) -> float:
-        """The rate of the number format that would be used."""
-        return self.bfloat16_gflops if self.bfloat16_is_fast else self.float32_gflops
+    def dtype(self, precision: Literal["auto", "float32", "bfloat16"]) -> Dtype:
+        """The number format that a recipe names, or for `auto` the one that pays here."""
+        if precision == "auto":
+            precision = "bfloat16" if self.bfloat16_is_fast else "float32"
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def gflops(self, dtype: Dtype) -> float:
+        """The rate in that number format."""
+        return self.bfloat16_gflops if dtype == torch.bfloat16 else self.float32_gflops
 
     def use(self, processes: int = 1) -> None:
         """Set torch to the best thread count, or to this process's share of the cores where that is less."""
@@ -55,25 +74,64 @@ class Machine:
         return asdict(self)
 
 
+def default_device() -> str:
+    """Where models are put: "cuda" where torch finds a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def make_deterministic() -> None:
+    """Let a GPU give the same bits for the same work, which a run that is resumed rests on.
+
+    The gradient of its fused attention is otherwise summed in whatever order the blocks finish. An operator that has
+    no such form warns and goes on.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def measure(seconds: float = 0.25) -> Machine:
-    """Measure for about `16 * seconds` and leave torch set to the best thread count found."""
-    cores = available_cores()
-    counts = sorted({1, 2, cores // 2, cores} - {0}) if cores > 1 else [1]
-    counts = [count for count in counts if count <= cores]
-    rates = {count: _rate(torch.bfloat16, count, seconds) for count in counts}
-    wide = {count: _rate(torch.float32, count, seconds) for count in counts}
-    best = max(counts, key=lambda count: max(rates[count], wide[count]))
-    torch.set_num_threads(best)
+    """Measure for up to `16 * seconds` and leave torch set to the best thread count found."""
+    device = default_device()
+    rates = _rates(seconds, device)
     return Machine(
-        cores=cores,
-        threads=best,
-        float32_gflops=round(wide[best], 1),
-        bfloat16_gflops=round(rates[best], 1),
-        bandwidth_gb_per_s=round(_bandwidth(seconds), 1),
-        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        cores=available_cores(),
+        threads=rates.threads,
+        float32_gflops=round(rates.float32, 1),
+        bfloat16_gflops=round(rates.bfloat16, 1),
+        bandwidth_gb_per_s=round(_bandwidth(seconds, device), 1),
+        memory_gb=round(_memory(device) / 1e9, 1),
         processor=processor(),
         torch=torch.__version__,
+        device="cpu" if device == "cpu" else torch.cuda.get_device_name(),
     )
+
+
+class _Rates(NamedTuple):
+    """GFLOP/s with the best number of threads."""
+
+    threads: int
+    float32: float
+    bfloat16: float
+
+
+def _rates(seconds: float, device: str) -> _Rates:
+    """Leaves torch set to the best number of threads."""
+    cores = available_cores()
+    # A GPU does the work itself; the host's one thread only says what comes next.
+    counts = sorted(count for count in {1, 2, cores // 2, cores} if 0 < count <= cores) if device == "cpu" else [1]
+    wide, narrow = (
+        {count: _rate(dtype, count, seconds, device) for count in counts} for dtype in (torch.float32, torch.bfloat16)
+    )
+    best = _best_count({count: max(narrow[count], wide[count]) for count in counts})
+    torch.set_num_threads(best)
+    return _Rates(best, wide[best], narrow[best])
+
+
+def _best_count(rates: Mapping[int, float]) -> int:
+    """The number of threads with the highest rate, or 1 where that is hardly slower."""
+    fastest = max(rates, key=lambda count: rates[count])
+    return 1 if rates[1] > _WORTH_A_THREAD * rates[fastest] else fastest
 
 
 def available_cores() -> int:
@@ -93,7 +151,13 @@ def keep_freed_memory() -> None:
     Each tensor is otherwise fresh pages from the kernel, which cost a forward pass a third of its time
     (docs/log.md). The largest still come and go by themselves, and one arena serves all threads: kept apart, the
     free pieces grew to twice the memory. Does nothing where the C library is another one.
+
+    And tell oneDNN, and torch's own layer above it, to keep fewer compiled kernels: no two batches have the same number
+    of tokens, each number has kernels of its own, and a thousand of them in either cache held over a gigabyte. Must
+    come before the first product.
     """
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, str(_KERNELS))
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold, arenas = -1, -3, -8
         libc = ctypes.CDLL(None)
@@ -102,25 +166,28 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
-def keep_few_kernels(most: int = 128) -> None:
-    """Tell oneDNN to keep so many compiled kernels, each for one shape, instead of 1024 in each of two caches.
-
-    Prompts come in every length, and each length is a shape: a server grew by about a megabyte with each request
-    (docs/log.md). Works until the first product is computed.
-    """
-    os.environ.setdefault("LRU_CACHE_CAPACITY", str(most))
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(most))
-
-
 def return_freed_memory() -> None:
-    """Give what `keep_freed_memory` has gathered back to the system, where one kind of work ends and another begins."""
+    """Give what `keep_freed_memory` has gathered back to the system, where one stage ends and another begins."""
     gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+    trim_freed_memory()
+
+
+def trim_freed_memory() -> None:
+    """The same within a stage, without the half second that a search for unreachable objects takes."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _repeat(work: Callable[[], object], seconds: float) -> float:
-    """Median seconds of one call."""
+def _repeat(call: Callable[[], object], seconds: float, device: str) -> float:
+    """Median seconds of one call, until its result is there."""
+
+    def work() -> None:
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     work()
     times: list[float] = []
     until = time.perf_counter() + seconds
@@ -131,19 +198,27 @@ def _repeat(work: Callable[[], object], seconds: float) -> float:
     return statistics.median(times)
 
 
-def _rate(dtype: torch.dtype, threads: int, seconds: float) -> float:
+def _rate(dtype: torch.dtype, threads: int, seconds: float, device: str) -> float:
     torch.set_num_threads(threads)
-    rows, inner, columns = 1024, 576, 1536
-    left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype)
-    took = _repeat(lambda: torch.nn.functional.linear(left, right), seconds)
+    rows, inner, columns = _PRODUCT[device]
+    left = torch.randn(rows, inner, device=device).to(dtype)
+    right = torch.randn(columns, inner, device=device).to(dtype)
+    took = _repeat(lambda: torch.nn.functional.linear(left, right), seconds, device)
     return 2 * rows * inner * columns / took / 1e9
 
 
-def _bandwidth(seconds: float) -> float:
-    source = torch.ones(32 * 1024 * 1024)
+def _bandwidth(seconds: float, device: str) -> float:
+    source = torch.ones(_COPIED[device] // 4, device=device)
     target = torch.empty_like(source)
-    took = _repeat(lambda: target.copy_(source), seconds)
-    return 2 * source.numel() * 4 / took / 1e9
+    took = _repeat(lambda: target.copy_(source), seconds, device)
+    return 2 * source.nbytes / took / 1e9
+
+
+def _memory(device: str) -> int:
+    """Bytes of the device's memory."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties().total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def processor() -> str:
@@ -158,11 +233,14 @@ def processor() -> str:
 def resolve_dtype(precision: str) -> torch.dtype:
     """The number format to run a model in: as named, or for `auto` the one that is measured to be faster.
 
+    Measuring takes about 0.2 s and leaves torch set to the best number of threads.
+
     Raises:
         AccordantError: for another name.
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise AccordantError(f"precision {precision!r}: must be auto, float32 or bfloat16")
     if precision == "auto":
-        precision = "bfloat16" if measure(0.05).bfloat16_is_fast else "float32"
+        rates = _rates(0.02, default_device())
+        precision = "bfloat16" if rates.bfloat16 > _FAST_BFLOAT16 * rates.float32 else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32

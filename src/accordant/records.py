@@ -4,7 +4,7 @@ JSON Lines in and out; every stage reads and writes these and nothing else. Othe
 `accordant.data.readers`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -135,3 +135,25 @@ class LabelledAnswer(Record):
     answer: str
     model: str
     label: Expectation
+
+
+Category = Literal[
+    "sexual",
+    "sexual/minors",
+    "hate",
+    "hate/threatening",
+    "violence",
+    "violence/graphic",
+    "harassment",
+    "self-harm",
+]
+"""What moderation looks for, in the taxonomy of Markov et al. 2022, table 1."""
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+
+
+class LabelledText(Record):
+    """A text and what people found in it; a category that is not named was not judged, which is not the same as no."""
+
+    id: str
+    text: Text
+    labels: dict[Category, bool] = Field(min_length=1)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.rounds.tiny_recipe import write_tiny_recipe
 
 from accordant.testing.tiny import save_tiny_checkpoint
 
@@ -29,15 +30,43 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
 
 
-def test_help_names_every_command_without_loading_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['accordant', '--help']\nfrom accordant.cli import main\ntry:\n    main()\n"
-    code += "finally:\n    assert 'torch' not in sys.modules and 'fastapi' not in sys.modules"
+HEAVY = {"torch", "numpy", "transformers", "matplotlib", "fastapi", "jinja2", "tokenizers"}
+
+
+def help_of(*command: str) -> str:
+    """What the help prints; it must load none of the HEAVY."""
+    code = f"import sys; sys.argv = ['accordant', {', '.join(map(repr, [*command, '--help']))}]\n"
+    code += "from accordant.cli import main\ntry:\n    main()\n"
+    code += f"finally:\n    assert not {HEAVY!r} & sys.modules.keys(), {HEAVY!r} & sys.modules.keys()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    names = ["round", "sft", "reward", "gate", "ppo", "dpo", "best-of-n", "eval", "report", "chat", "serve", "doctor"]
-    for name in [*names, "data", "base"]:
-        assert name in done.stdout
-    assert "reproduce" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["serve"], ["data", "show"]])
+def test_help_of_a_command_loads_nothing_heavy(command: list[str]) -> None:
+    assert f"accordant {' '.join(command)}" in help_of(*command)
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    told = help_of()
+    names = [
+        "round",
+        "sft",
+        "reward",
+        "gate",
+        "ppo",
+        "dpo",
+        "best-of-n",
+        "eval",
+        "report",
+        "chat",
+        "serve",
+        "export",
+        "doctor",
+    ]
+    for name in [*names, "data", "base", "reproduce", "moderation"]:
+        assert name in told
 
 
 @pytest.mark.parametrize(
@@ -71,6 +100,20 @@ def test_eval_prints_one_json_document_last(tiny: Path, tmp_path: Path) -> None:
     document = json.loads(done.stdout.strip().splitlines()[-1])
     assert document["n"] == 2
     assert {"score", "interval"} <= set(document)
+
+
+def test_plan_prints_every_stage_and_one_json_document_last(tmp_path: Path) -> None:
+    recipe = write_tiny_recipe(tmp_path)
+    done = accordant("plan", str(recipe), "--set", "policy.methods=['ppo', 'dpo']", "--json", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.strip().splitlines()
+    document = json.loads(last)
+    assert list(document["plan"]["stages"]) == ["SFT", "reward model", "gate", "PPO", "DPO", "judge", "evaluation"]
+    assert document["plan"]["peak_gb"] < document["machine"]["memory_gb"]
+    assert document["advice"] is None
+    assert any(line.startswith("PPO: ") and "3 steps of" in line for line in lines)
+    assert any(line.split()[:2] == ["float32", "masters"] for line in lines)
+    assert not (tmp_path / "home" / "bases").exists(), "nothing was brought or run"
 
 
 def test_data_show_prints_a_row_and_names_a_bad_one(tiny: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accordant.data.load import load_comparisons, load_demonstrations, load_prompts
+from accordant.data.load import load_comparisons, load_demonstrations, load_labelled_texts, load_prompts
 from accordant.data.readers import COMPARISONS, DEMONSTRATIONS, PROMPTS
 from accordant.errors import AccordantError
-from accordant.records import Comparison, Demonstration, Messages
+from accordant.records import CATEGORIES, Comparison, Demonstration, Messages
 
 
 def write(folder: Path, *rows: Any) -> Path:
@@ -329,3 +330,56 @@ def test_no_row_makes_a_reader_crash(row: dict[str, Any]) -> None:
         reader.fits(row)
         with contextlib.suppress(ValueError):
             list(reader.read(row, "id"))
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "labels"),
+    [
+        ("accordant", {"id": "x", "text": "Hi", "labels": {"hate": True}}, {"hate": True}),
+        (
+            "openai-moderation",
+            {"prompt": "Hi", "S": 0, "H2": 1, "V": None, "HR": "0"},
+            {"sexual": False, "hate/threatening": True, "harassment": False},
+        ),
+        ("davidson", {"text": "Hi", "label": "hate", "votes": {}}, {"hate": True}),
+        (
+            "davidson",
+            {"text": "Hi", "label": "neither", "votes": {}},
+            {"hate": False, "hate/threatening": False, "harassment": False},
+        ),
+        (
+            "hatecheck",
+            {"functionality": "threat_dir_h", "test_case": "Hi", "label_gold": "hateful"},
+            {"hate": True, "hate/threatening": True},
+        ),
+        (
+            "hatecheck",
+            {"functionality": "ident_pos_nh", "test_case": "Hi", "label_gold": "non-hateful"},
+            {"hate": False, "hate/threatening": False},
+        ),
+        ("surge-toxicity", {"text": "Hi", "is_toxic": "Not Toxic"}, dict.fromkeys(CATEGORIES, False)),
+    ],
+)
+def test_labelled_texts_keep_what_is_unknown_unknown(
+    tmp_path: Path, format: str, row: dict[str, Any], labels: dict[str, bool]
+) -> None:
+    loaded = load_labelled_texts(write(tmp_path, row), strict=True)
+    (record,) = loaded.records
+    assert loaded.format == format
+    assert record.text == "Hi"
+    assert record.labels == labels
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "Hi", "S": 2}, "field 'S' is 2, expected 0, 1 or nothing"),
+        ({"prompt": "Hi", "S": None}, "labels"),
+        ({"text": "Hi", "label": "offensive", "votes": {}}, "decides no category"),
+        ({"text": "Hi", "is_toxic": "Toxic"}, "decides no category"),
+        ({"id": "x", "text": "Hi", "labels": {"rude": True}}, "labels"),
+    ],
+)
+def test_labels_that_decide_nothing_are_named(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    with pytest.raises(AccordantError, match=re.escape(said)):
+        load_labelled_texts(write(tmp_path, row), strict=True)

@@ -116,6 +116,17 @@ def test_an_answer_does_not_depend_on_who_shares_its_batch(rows: int, samples: i
         assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
 
 
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="a CPU without bfloat16 products")
+@pytest.mark.parametrize("rows", [1, 2, 5, 17])
+def test_in_bfloat16_company_changes_no_bit_of_an_answer(rows: int) -> None:
+    sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=24, seed=3)
+    model = Ending().bfloat16()
+    whole = Engine(model, RENDERER, 64).generate(PROMPTS[:1], sampling, 20)
+    fewer = Engine(model, RENDERER, rows).generate(PROMPTS[:1], sampling, 20)
+    assert whole == fewer
+    assert len({len(answer.ids) for answer in whole[0]}) > 3, "rows of different lengths shared a batch"
+
+
 def test_places_that_fall_free_are_taken() -> None:
     model = Ending()
     answers = Engine(model, RENDERER, rows=8).generate(PROMPTS * 16, Sampling(max_tokens=60, seed=4))

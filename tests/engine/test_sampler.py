@@ -121,6 +121,36 @@ def test_rare_tokens_of_a_large_vocabulary_are_drawn() -> None:
     torch.testing.assert_close(tokens, torch.tensor([15_000, 75_000, 135_000]), atol=20, rtol=0)
 
 
+@pytest.mark.parametrize("words", [255, 256, 257, 1000])
+def test_a_draw_is_the_first_word_whose_running_sum_passes_it(words: int) -> None:
+    """Sums of blocks and sums within a block, of which the last may be short, find what one running sum finds."""
+    logits = torch.randn(1, words, generator=torch.Generator().manual_seed(words)) * 2
+    draws = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    tokens, log_probs = choose(logits.expand(4000, -1), draws, Sampling())
+    ends = np.cumsum(np.exp(logits[0].double().numpy()))
+    ends /= ends[-1]
+    expected = np.searchsorted(ends, draws.numpy(), side="right")
+    near = np.abs(ends[:, None] - draws.numpy()).min(0) < 1e-6  # float32 weights may put these on either side
+    assert near.mean() < 0.02
+    np.testing.assert_array_equal(tokens.numpy()[~near], expected[~near])
+    widths = np.diff(ends, prepend=0.0)
+    np.testing.assert_allclose(log_probs.numpy(), np.log(widths[tokens.numpy()]), atol=1e-5)
+
+
+def test_a_nucleus_wider_than_the_likely_words_is_the_sorted_one() -> None:
+    """One row's nucleus is narrow and one's holds 2,700 of 3,000 words: each is what it would be alone."""
+    flat, peaked = torch.linspace(0, 1e-3, 3000), torch.linspace(0, 30, 3000)
+    logits = torch.stack([flat, peaked])
+    draws = torch.tensor([1e-9, 1e-9], dtype=torch.float64)
+    tokens, log_probs = choose(logits, draws, Sampling(top_p=0.9))
+    for row in range(2):
+        kept = nucleus_by_loops(logits[row].tolist(), 1.0, 0.9)
+        first = int(np.flatnonzero(kept)[0])
+        assert abs(int(tokens[row]) - first) <= 1  # on the very edge rounding decides
+        assert log_probs[row].item() == pytest.approx(np.log(kept[kept > 0][0]), abs=2e-3)
+    assert (nucleus_by_loops(flat.tolist(), 1.0, 0.9) > 0).sum() > 2600
+
+
 def test_greedy_takes_the_largest_and_is_certain() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 3.0, 1.0]])
     for uniform in (0.0, ALMOST_ONE):

@@ -91,13 +91,13 @@ def test_the_cache_grows_and_keeps_what_it_has() -> None:
     cache = KeyValueCache(config, 2, 3, torch.float32, torch.device("cpu"))
     cache.keys.fill_(1.0)
     cache.reserve(2)
-    assert cache.keys.shape[3] == 3
+    assert cache.capacity == cache.keys.shape[4] == 3
     cache.reserve(4)
-    assert cache.keys.shape[3] == cache.values.shape[3] == 6
-    assert cache.keys[:, :, :, :3].eq(1).all()
-    assert cache.keys[:, :, :, 3:].eq(0).all()
+    assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == 6
+    assert cache.keys[..., :3].eq(1).all()
+    assert cache.keys[..., 3:].eq(0).all()
     cache.reserve(config.context)
-    assert cache.keys.shape[3] == config.context
+    assert cache.keys.shape[4] == cache.values.shape[3] == config.context
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.3, 1.0])), min_size=1, max_size=8))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from accordant.evals.stats import (
     Z95,
+    average_precision,
     bootstrap_interval,
     bootstrap_of_groups,
     calibration_bins,
@@ -164,3 +165,32 @@ def test_calibration_error_of_right_and_of_boastful_confidence() -> None:
     assert calibration_error(calibration_bins(truth, came)) < 0.01
     boast = (1 + truth) / 2  # on average 1/8 too sure
     assert calibration_error(calibration_bins(boast, came)) == pytest.approx(1 / 8, abs=0.01)
+
+
+def average_precision_by_loop(scores: list[float], labels: list[int]) -> float:
+    """Every distinct score as a threshold, counted afresh."""
+    area, recall_before = 0.0, 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        passed = [label for score, label in zip(scores, labels, strict=True) if score >= threshold]
+        recall = sum(passed) / sum(labels)
+        area += (recall - recall_before) * sum(passed) / len(passed)
+        recall_before = recall
+    return area
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=1, max_size=30))
+def test_average_precision_equals_the_loop(rows: list[tuple[int, int]]) -> None:
+    scores, labels = [float(score) for score, _ in rows], [label for _, label in rows]
+    if not any(labels):
+        with pytest.raises(ValueError, match="at least one positive"):
+            average_precision(np.array(scores), np.array(labels))
+        return
+    found = average_precision(np.array(scores), np.array(labels))
+    assert found == pytest.approx(average_precision_by_loop(scores, labels))
+
+
+def test_average_precision_of_known_rankings() -> None:
+    labels = np.array([1, 1, 0, 0])
+    assert average_precision(np.array([4.0, 3.0, 2.0, 1.0]), labels) == 1
+    assert average_precision(np.array([1.0, 2.0, 3.0, 4.0]), labels) == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert average_precision(np.zeros(4), labels) == 0.5, "scores that know nothing have the base rate"

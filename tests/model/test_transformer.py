@@ -256,6 +256,19 @@ def test_gradients_of_packed_sequences_are_those_of_each() -> None:
             torch.log_softmax(logits, -1)[:, 5].sum().div(100).backward()
         return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
 
-    together, apart = gradient([SEQUENCES]), gradient([[sequence] for sequence in SEQUENCES])
+    ragged = [*SEQUENCES, LONG[:200], LONG[:120]]  # in rectangles of their own, next to short ones that share one
+    assert len(PackedAttention([len(sequence) for sequence in ragged])._parts) == 3
+    together, apart = gradient([ragged]), gradient([[sequence] for sequence in ragged])
     assert float(apart.abs().max()) > 1e-2
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
+
+
+def test_rectangles_waste_little_on_ragged_sequences() -> None:
+    """A rectangle costs rows times the square of the longest; in one rectangle these would cost six times their own."""
+    lengths = [400, 210, 190, 120, 100, 90, 70, 60, 50, 40, 30]
+    parts = PackedAttention(lengths)._parts
+    assert [length for part in parts for length in part.lengths] == lengths
+    cost = sum(len(part.lengths) * max(part.lengths) ** 2 for part in parts)
+    own = sum(length**2 for length in lengths)
+    assert cost < 1.3 * own < 6 * own < len(lengths) * max(lengths) ** 2
+    assert PackedAttention([5, 60, 4, 50])._parts[0].lengths == [5, 60, 4, 50]

@@ -17,6 +17,7 @@ from accordant.rounds.rewards import build_reward, import_function, outside_sour
 from accordant.rounds.run import open_round, run_round, train_ppo
 from accordant.testing.tiny import save_tiny_checkpoint, tiny_renderer
 from accordant.train.loop import read_metrics
+from accordant.train.micro_batches import MicroBatches
 
 POLITE = """
 def polite(messages, answer):
@@ -175,5 +176,5 @@ def test_only_a_model_with_the_policys_tokens_reads_them(tmp_path: Path) -> None
     renderer = tiny_renderer()
     other = type(renderer)(renderer.tokenizer, type(renderer.template)(renderer.template.source + "{# another #}"))
     for policy, same in ((renderer, True), (other, False)):
-        built = build_reward([part("model")], folder, policy, 100, torch.float32, "cpu")
+        built = build_reward([part("model")], folder, policy, MicroBatches(100), torch.float32, "cpu")
         assert built.parts[0][2].reads_ids is same  # type: ignore[attr-defined]

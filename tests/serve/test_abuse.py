@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -15,12 +15,12 @@ from live import live, until
 from accordant.engine import Engine
 from accordant.serve.app import create_app
 from accordant.serve.guard import LARGEST_HEAD
-from accordant.serve.principal import OneKey
 from accordant.serve.settings import ServeSettings
+from accordant.store import keys
+from accordant.store.database import Database
 from accordant.testing import tiny_model, tiny_renderer
 from accordant.testing.scripted import ScriptedEngine
 
-SECRET = "a-secret-of-many-letters"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 WEB = httpx.Client(verify=False)
 JSON = {"Content-Type": "application/json"}
@@ -49,36 +49,31 @@ def raw(address: str, request: bytes, wait: float = 5.0) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"X-Api-Key": SECRET},
-        {"Api-Key": SECRET},
-        {"Cookie": f"key={SECRET}; session={SECRET}; authorization=Bearer {SECRET}"},
-        {"Proxy-Authorization": f"Bearer {SECRET}"},
-        {"X-Forwarded-Authorization": f"Bearer {SECRET}", "X-Forwarded-For": "127.0.0.1"},
-        {"Authorization": f"Basic {SECRET}"},
-        {"Authorization": SECRET},
-        {"Authorization": f"Bearer {SECRET[:-1]}"},
-        {"Authorization": f"Bearer {SECRET} x"},
+def test_a_key_counts_in_one_header_alone(
+    serve: Callable[..., TestClient], people: dict[str, str], database: Database
+) -> None:
+    client = serve(accounts=True)
+    with database.write() as session:
+        key = keys.add(session, people["ada"], "mine").text
+    wrong: list[Any] = [
+        {"X-Api-Key": key},
+        {"Api-Key": key},
+        {"Cookie": f"key={key}; accordant={key}; authorization=Bearer {key}"},
+        {"Proxy-Authorization": f"Bearer {key}"},
+        {"X-Forwarded-Authorization": f"Bearer {key}", "X-Forwarded-For": "127.0.0.1"},
+        {"Authorization": f"Basic {key}"},
+        {"Authorization": key},
+        {"Authorization": f"Bearer {key[:-1]}"},
+        {"Authorization": f"Bearer {key} x"},
         {"Authorization": "Bearer "},
-        {"X-User": "admin", "X-Original-Url": "/health"},
-    ],
-)
-def test_a_key_counts_in_one_header_alone(headers: dict[str, str]) -> None:
-    client = TestClient(
-        create_app(ScriptedEngine(["a"]), checkpoint_name="m", keys=OneKey(SECRET)), base_url="http://localhost"
-    )
-    assert client.post("/v1/chat/completions", json=CHAT, headers=headers).status_code == 401
-    assert client.get(f"/v1/models?api_key={SECRET}&key={SECRET}", headers=headers).status_code == 401
-
-
-def test_a_key_twice_is_no_key() -> None:
-    client = TestClient(
-        create_app(ScriptedEngine(["a"]), checkpoint_name="m", keys=OneKey(SECRET)), base_url="http://localhost"
-    )
-    twice = [("Authorization", "Bearer wrong"), ("Authorization", f"Bearer {SECRET}")]
-    assert client.get("/v1/models", headers=twice).status_code == 401
+        {"X-User": "root", "X-Original-Url": "/health"},
+        [("Authorization", "Bearer wrong"), ("Authorization", f"Bearer {key}")],
+    ]
+    for headers in wrong:
+        asked = client.post("/v1/chat/completions", json={**CHAT, "model": "tiny"}, headers=headers)
+        assert asked.status_code == 401, headers
+        assert client.get(f"/v1/models?api_key={key}&key={key}", headers=headers).status_code == 401, headers
+    assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
 def test_a_prompt_of_a_megabyte_is_refused_unread(address: str) -> None:

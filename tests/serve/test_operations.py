@@ -16,8 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from accordant.errors import AccordantError
 from accordant.serve.app import create_app
 from accordant.serve.logs import JsonLines
-from accordant.serve.run import serve
-from accordant.serve.settings import SECRET, ServeSettings, load_settings, secret_for
+from accordant.serve.settings import ServeSettings, load_settings
 from accordant.testing.scripted import ScriptedEngine
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "a private question"}]}
@@ -149,24 +148,6 @@ def test_shutdown_has_a_time_limit() -> None:
     thread.join()
     assert status == [503]
     assert engine.written < 200
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_nobody_else_is_let_in_without_a_secret(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(SECRET, raising=False)
-    with pytest.raises(AccordantError, match=f"set {SECRET}"):
-        serve(tmp_path, host=host)
-    for weak in ("short", "x" * 31, "é" * 40):
-        monkeypatch.setenv(SECRET, weak)
-        with pytest.raises(AccordantError, match="at least 32"):
-            secret_for(host)
-    monkeypatch.setenv(SECRET, "x" * 32)
-    assert secret_for(host) == "x" * 32
-
-
-def test_this_machine_alone_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SECRET, raising=False)
-    assert [secret_for(host) for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3")] == [None] * 4
 
 
 def test_settings_are_read_and_faults_are_one_line(tmp_path: Path) -> None:

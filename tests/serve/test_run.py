@@ -10,7 +10,7 @@ import pytest
 
 from accordant.errors import AccordantError
 from accordant.serve.load import context_of, facts_of, load_engine
-from accordant.serve.run import address, bind
+from accordant.serve.run import address, bind, serve
 from accordant.testing import save_tiny_checkpoint, tiny_model
 
 SERVER = """
@@ -42,6 +42,17 @@ def test_port_0_takes_the_next_free_one() -> None:
 def test_an_address_that_cannot_be_bound_is_one_line(host: str, port: int) -> None:
     with pytest.raises(AccordantError, match="cannot listen"):
         bind(host, port)
+
+
+def test_beyond_this_machine_it_needs_a_secret_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path))
+    monkeypatch.delenv("ACCORDANT_SECRET", raising=False)
+    with pytest.raises(AccordantError, match="set ACCORDANT_SECRET"):
+        serve(tmp_path / "no checkpoint", host="0.0.0.0", port=0)
+    with pytest.raises(AccordantError, match="it needs accounts"):
+        serve(tmp_path / "no checkpoint", host="0.0.0.0", port=0, accounts=False)
 
 
 def test_a_checkpoint_becomes_an_engine(tmp_path: Path) -> None:
@@ -83,3 +94,15 @@ def test_ctrl_c_ends_the_server_without_a_traceback(streaming: bool) -> None:
     assert errors == ""
     assert server.returncode == 0
     assert (b"shutting down" in rest) == streaming
+
+
+def test_a_server_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """Each of these takes from half a second to several; an answer needs none of them either."""
+    code = "import sys\nfrom pathlib import Path\nfrom accordant.cli import commands\n"
+    code += "from accordant.engine import Sampling\nfrom accordant.serve import load, run\n"
+    code += "engine = load.load_engine(Path(sys.argv[1]))\n"
+    code += "engine.generate([[5, 6, 7]], Sampling(max_tokens=3))\n"
+    code += "print([m for m in ('torch._dynamo', 'matplotlib', 'transformers', 'accordant.train') if m in sys.modules])"
+    command = [sys.executable, "-c", code, str(save_tiny_checkpoint(tmp_path / "tiny"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,6 +1,7 @@
 """Guards of PPO: each is provoked, warns, and then stops the run or sends it back to its last good state."""
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -378,11 +379,22 @@ def test_the_engine_must_not_sample_from_other_weights(tmp_path: Path) -> None:
         run(stage, tmp_path / "run")
 
 
-def test_in_bfloat16_the_gap_is_measured_only(tmp_path: Path) -> None:
+def test_in_bfloat16_the_gap_is_measured_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap that would stop a float32 run: log-probs as the engine gives them, each 0.01 nats too high."""
     stage = make_stage(tmp_path, {}, tiny_model().to(torch.bfloat16))
+    generate = stage.engine.generate
+
+    def off(*given: Any, **named: Any) -> list[list[Generation]]:
+        groups = generate(*given, **named)
+        for answer in itertools.chain(*groups):
+            answer.log_probs = [log_prob + 0.01 for log_prob in answer.log_probs]
+        return groups
+
+    monkeypatch.setattr(stage.engine, "generate", off)
     metrics = stage.advance(0, SILENT)
-    assert 1e-4 < metrics["largest_sampling_gap"] < 1
-    assert metrics["sampling_gap"] < metrics["largest_sampling_gap"]
+    rounding = 2e-3
+    assert metrics["largest_sampling_gap"] == pytest.approx(1 - math.exp(-0.01), abs=rounding)
+    assert metrics["sampling_gap"] == pytest.approx(0.01, abs=rounding)
 
 
 def test_a_roll_back_halves_the_rates_draws_other_answers_and_keeps_one_line_a_step(tmp_path: Path) -> None:

@@ -219,3 +219,19 @@ def test_a_reward_model_with_another_tokenizer_reads_the_text(tmp_path: Path) ->
     answers[0].ids = answers[0].ids[::-1]
     by_ids, by_still = (RewardModelReward(model, renderer, 100, reads)([PROMPT], answers) for reads in (True, False))
     assert by_ids != by_text == by_still
+
+
+def test_a_prompt_is_computed_once_for_all_its_answers(tmp_path: Path) -> None:
+    """As answers to one prompt stand together in PPO; the scores are those of each answer alone."""
+    renderer, model = tiny_renderer(), scalar(tmp_path)
+    reward = RewardModelReward(model, renderer, 1000)
+    asked_in_turn = [PROMPT] * 3 + [asked("who asks?")] * 2
+    texts = ["the river", "rain", "the sea", "cheese", "cheese"]
+    answers = [Generation(renderer.answer(text), finish="stop") for text in texts]
+    alone = [reward([one], [answer])[0] for one, answer in zip(asked_in_turn, answers, strict=True)]
+    computed = []
+    model.register_forward_pre_hook(lambda _, inputs: computed.append(len(inputs[0])))
+    assert reward(asked_in_turn, answers) == pytest.approx(alone, abs=1e-5)
+    prompts = [len(renderer.prompt(one)) for one in (PROMPT, asked_in_turn[-1])]
+    assert sum(computed) <= sum(prompts) + sum(len(answer.ids) for answer in answers)
+    assert len({round(score, 4) for score in alone}) == 4

@@ -21,6 +21,7 @@ from accordant.train.best_of_n import BestOfNStage
 from accordant.train.dpo import DPOStage
 from accordant.train.log_probs import LinearLogProbs, score_tokens
 from accordant.train.loop import Stage, read_metrics, run_stage
+from accordant.train.optimizer import Optimizer
 from accordant.train.ppo import PPOStage, function_reward
 from accordant.train.rankings import render_ranking
 from accordant.train.reward import RewardStage, normalise, pair_accuracy, score_sequences
@@ -291,6 +292,23 @@ def test_the_critic_warms_up_alone(tmp_path: Path) -> None:
         for old, model in zip(before, models, strict=True):
             assert any(not torch.equal(a, b) for a, b in zip(old, model.parameters(), strict=True))
     assert losses[1] < losses[0] / 2
+
+
+def test_policy_and_critic_never_hold_gradients_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = ppo_stage(tmp_path, minibatches=2)
+    assert stage.critic is not None
+    optimizers = [stage.optimizer, stage.critic.optimizer]
+    holding: list[list[bool]] = []
+    step = Optimizer.step
+
+    def watched(own: Optimizer, rate: float) -> float:
+        holding.append([any(m.grad is not None for m in each.masters) for each in optimizers])
+        return step(own, rate)
+
+    monkeypatch.setattr(Optimizer, "step", watched)
+    stage.advance(0, SILENT)
+    assert holding == [[True, False]] * 2 + [[False, True]] * 2
+    assert not any(m.grad is not None for each in optimizers for m in each.masters)
 
 
 @pytest.mark.parametrize("group", [1, 4], ids=["critic", "group mean"])

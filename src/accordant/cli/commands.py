@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accordant.cli import app
+from accordant.cli import app, moderation
 from accordant.errors import AccordantError
 
 Recipe_ = Annotated[Path, typer.Argument(help="A recipe, such as recipes/starter.toml.")]
@@ -21,6 +21,7 @@ Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON document as 
 
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(moderation.app, name="moderation")
 console = Console()
 
 
@@ -131,11 +132,12 @@ def evaluate(
     """Measure a checkpoint on any file, with an interval."""
     from accordant.cli.live import LiveWatcher
     from accordant.evals.run import run_suite
-    from accordant.machine import keep_freed_memory, resolve_dtype
+    from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 
     keep_freed_memory()
     watcher = LiveWatcher(console)
-    result = run_suite(checkpoint, suite, data, limit, max_tokens, resolve_dtype(precision), watcher)
+    dtype = resolve_dtype(precision)
+    result = run_suite(checkpoint, suite, data, limit, max_tokens, dtype, watcher, default_device())
     low, high = result.interval
     console.print(f"{suite}: {result.score:.3f} [{low:.3f}, {high:.3f}], n = {result.n}", highlight=False)
     for name, value in result.details.items():
@@ -213,13 +215,34 @@ def serve(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its tuned policy).")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    accounts: Annotated[
+        bool | None,
+        typer.Option("--accounts/--no-accounts", help="Whether people log in; default: if others can reach it."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(envvar="ACCORDANT_DATABASE", help="sqlite:///FILE or postgresql://...")
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file: limits, times, logs.")] = None,
 ) -> None:
     """Serve a chat page, and an API in OpenAI's shape under /v1."""
     from accordant.serve.run import serve as run_server
     from accordant.serve.settings import load_settings
 
-    run_server(_checkpoint(checkpoint), host, port, console, settings=load_settings(settings) if settings else None)
+    loaded = load_settings(settings) if settings else None
+    run_server(_checkpoint(checkpoint), host, port, console, database=database, accounts=accounts, settings=loaded)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint folder, or the name of a run (its tuned policy).")],
+    to: Annotated[Path, typer.Option(help="The file to write; its name ends in .gguf.")],
+    dtype: Annotated[str, typer.Option(help="Of the matrices: f16, bf16 or f32.")] = "f16",
+) -> None:
+    """Write a policy as one GGUF file, for llama.cpp and what is built on it."""
+    from accordant.model.gguf_export import export_gguf
+
+    export_gguf(_checkpoint(checkpoint), to, dtype)
+    console.print(f"{to}: {to.stat().st_size / 1e6:.4g} MB", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -247,6 +270,44 @@ def doctor(
         figures["estimate_minutes"] = found.minutes
     if as_json:
         _print_json(figures)
+
+
+@app.command()
+def plan(recipe: Recipe_, set_: Set_ = None, as_json: Json_ = False) -> None:
+    """What a recipe takes here, before anything loads: memory by role and phase of each stage, steps and minutes."""
+    from rich.table import Table
+
+    from accordant.files import workspace
+    from accordant.machine import measure
+    from accordant.model.base import config_of_base
+    from accordant.rounds.plan import advice, make_plan
+
+    wanted, machine = _recipe(recipe, None, set_), measure()
+    config = config_of_base(wanted.run.base, workspace() / "bases")
+    found = make_plan(wanted, machine, config)
+    for stage in found.stages:
+        each = f" of {stage.seconds_per_step:.1f} s" if stage.steps > 1 else ""
+        console.print(
+            f"{stage.name}: {stage.minutes:.1f} minutes, {stage.steps} step{'s'[: stage.steps > 1]}{each}, "
+            f"{stage.peak.total / 1e9:.1f} GB in its {stage.peak.name} phase",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        table = Table("GB", *(phase.name for phase in stage.phases), box=None, pad_edge=False, padding=(0, 2, 0, 2))
+        roles = dict.fromkeys(role for phase in stage.phases for role in phase.roles)
+        for role in roles:
+            table.add_row(role, *(f"{p.roles[role] / 1e9:.2f}" if role in p.roles else "" for p in stage.phases))
+        table.add_row("in all", *(f"{phase.total / 1e9:.2f}" for phase in stage.phases))
+        console.print(table, highlight=False)
+    each = f" for {found.processes} processes" if found.processes > 1 else ""
+    console.print(
+        f"{recipe.name}: about {found.minutes:.0f} minutes and {found.peak_gb:.1f} GB{each} here, which has "
+        f"{machine.memory_gb:.1f} GB",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if warning := advice(wanted, machine, config):
+        console.print(warning, highlight=False, soft_wrap=True)
+    if as_json:
+        _print_json({"machine": machine.to_json(), "plan": found.to_json(), "advice": warning})
 
 
 @data_app.command(name="show")
@@ -297,7 +358,7 @@ def _recipe(path: Path, base: str | None, set_: list[str] | None) -> Any:
 
 
 def _located(run: str) -> Path:
-    from accordant.rounds.run import runs_folder
+    from accordant.files import runs_folder
 
     return Path(run).resolve() if Path(run).is_dir() else runs_folder() / run
 
@@ -312,7 +373,7 @@ def _run_folder(run: str) -> Path:
 def _checkpoint(name: str) -> Path:
     """A checkpoint folder as given, or the policy of a run in the workspace: PPO's, where there are several."""
     from accordant.config import METHOD_NAMES
-    from accordant.rounds.run import runs_folder
+    from accordant.files import runs_folder
 
     if (Path(name) / "config.json").exists():
         return Path(name)

@@ -8,11 +8,11 @@ from typing import Generic
 from pydantic import ValidationError
 
 from accordant.data.jsonl import Row, read_rows
-from accordant.data.readers import COMPARISONS, DEMONSTRATIONS, PROMPTS, own, questions
+from accordant.data.readers import COMPARISONS, DEMONSTRATIONS, LABELLED_TEXTS, PROMPTS, own, questions
 from accordant.data.readers.base import R, Reader
 from accordant.data.twins import with_twins
 from accordant.errors import AccordantError, BadRow
-from accordant.records import Comparison, Demonstration, EvaluationPrompt, Expectation
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, Expectation, LabelledText
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ def load_prompts(
     if loaded.format == questions.falseqa.format:
         loaded = replace(loaded, records=tuple(with_twins(loaded.records)))
     return loaded
+
+
+def load_labelled_texts(path: Path, format: str | None = None, strict: bool | None = None) -> Loaded[LabelledText]:
+    """Read texts labelled by category of moderation; arguments and errors as for `load_demonstrations`."""
+    return _load(path, "labelled texts", LABELLED_TEXTS, format, strict)
 
 
 def _load(path: Path, kind: str, readers: Sequence[Reader[R]], format: str | None, strict: bool | None) -> Loaded[R]:

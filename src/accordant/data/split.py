@@ -33,8 +33,12 @@ class NearDuplicate(NamedTuple):
 
 def normalised_prompt(record: _HasMessages) -> str:
     """The first user turn in lower case and without punctuation (kept when it has nothing else)."""
-    prompt = next(message.content for message in record.messages if message.role == "user")
-    folded = unicodedata.normalize("NFKC", prompt).casefold()
+    return normalised(next(message.content for message in record.messages if message.role == "user"))
+
+
+def normalised(text: str) -> str:
+    """`text` in lower case and without punctuation (kept when it has nothing else)."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(re.findall(r"\w+", folded)) or folded.strip()
 
 

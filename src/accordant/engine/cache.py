@@ -7,29 +7,39 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from accordant.model import ModelConfig, PackedAttention
+from accordant.model.precision import widened
 
 
 class KeyValueCache:
     """Room for `rows` rows of `capacity` tokens, of which the first `count` rows are in use.
 
     Every row begins at slot 0, so nothing on the left is masked. Rows are moved only to fill a gap: what stays is
-    never copied.
+    never copied. Keys lie as the product with a query wants them, (layers, rows, kv_heads, head_size, capacity):
+    turned at each step, they would cost more than the product. Values are (layers, rows, kv_heads, capacity,
+    head_size).
     """
 
     def __init__(self, config: ModelConfig, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
-        shape = (config.layers, rows, config.kv_heads, capacity, config.head_size)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        heads, size = (config.layers, rows, config.kv_heads), config.head_size
+        self.keys = torch.zeros(*heads, size, capacity, dtype=dtype, device=device)
+        self.values = torch.zeros(*heads, capacity, size, dtype=dtype, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
+        self.capacity = capacity
         self.count = 0
         self._context = config.context
 
+    def clear(self) -> None:
+        """Take all rows out of use."""
+        self.lengths.zero_()
+        self.count = 0
+
     def reserve(self, capacity: int) -> None:
         """Make room for `capacity` tokens in each row; what is there stays. It grows in doubling steps."""
-        room = self.keys.shape[3]
-        if capacity > room:
-            more = (0, 0, 0, max(capacity, min(2 * room, self._context)) - room)
-            self.keys, self.values = F.pad(self.keys, more), F.pad(self.values, more)
+        if capacity > self.capacity:
+            capacity = max(capacity, min(2 * self.capacity, self._context))
+            more = capacity - self.capacity
+            self.keys, self.values = F.pad(self.keys, (0, more)), F.pad(self.values, (0, 0, 0, more))
+            self.capacity = capacity
 
     def keep(self, staying: Sequence[int]) -> list[int]:
         """Drop every row that is not in `staying`; the last ones take the places of the dropped.
@@ -44,8 +54,8 @@ class KeyValueCache:
         movers = [row for row in staying if row >= self.count]
         if gaps:
             widest = int(self.lengths[movers].max())
-            for kept in (self.keys, self.values):
-                kept[:, gaps, :, :widest] = kept[:, movers, :, :widest]
+            self.keys[:, gaps, :, :, :widest] = self.keys[:, movers, :, :, :widest]
+            self.values[:, gaps, :, :widest] = self.values[:, movers, :, :widest]
             self.lengths[gaps] = self.lengths[movers]
         for gap, mover in zip(gaps, movers, strict=True):
             order[gap] = mover
@@ -81,13 +91,18 @@ class PrefillAttention(PackedAttention):
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `model.Attention`."""
         slots = self.positions[self._tokens]
-        self._cache.keys[layer][self._places, :, slots] = key[self._tokens]
+        self._cache.keys[layer][self._places, :, :, slots] = key[self._tokens]
         self._cache.values[layer][self._places, :, slots] = value[self._tokens]
         return super().__call__(layer, query, key, value)
 
 
 class DecodeAttention:
-    """One new token per row in use against everything before it; makes room for that token in the cache."""
+    """One new token per row in use against everything before it; makes room for that token in the cache.
+
+    The query heads that share a key head become that head's rows, so no key or value is copied for them. Plain
+    products: for so few queries the fused kernel of torch's CPU build takes 2.5 times as long (docs/log.md), and the
+    arithmetic is that of `short_attention`, with which answers of usual length are trained.
+    """
 
     def __init__(self, cache: KeyValueCache) -> None:
         self._cache = cache
@@ -97,23 +112,19 @@ class DecodeAttention:
         self._rows = torch.arange(cache.count, device=lengths.device)
         self._widest = int(lengths.max())
         slots = torch.arange(self._widest, device=lengths.device)
-        self._visible = (slots <= self.positions[:, None])[:, None, None]
+        self._hidden = (slots > self.positions[:, None])[:, None]
+        self._ragged = bool(self._hidden.any())
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `model.Attention`; here tokens = rows."""
-        keys, values = (kept[layer, : len(query)] for kept in (self._cache.keys, self._cache.values))
-        keys[self._rows, :, self.positions] = key
-        values[self._rows, :, self.positions] = value
-        out = F.scaled_dot_product_attention(
-            self._grouped(query, key.shape[1]),
-            keys[:, :, : self._widest],
-            values[:, :, : self._widest],
-            attn_mask=self._visible,
-        )
-        return out.reshape(query.shape)
-
-    @staticmethod
-    def _grouped(query: Tensor, shared: int) -> Tensor:
-        """The query heads that share a key head become that head's rows: no key or value is copied for them."""
         rows, heads, size = query.shape
-        return query.view(rows, shared, heads // shared, size)
+        keys, values = self._cache.keys[layer, :rows], self._cache.values[layer, :rows]
+        keys[self._rows, :, :, self.positions] = key
+        values[self._rows, :, self.positions] = value
+        keys, values = keys.flatten(0, 1)[:, :, : self._widest], values.flatten(0, 1)[:, : self._widest]
+        scores = torch.bmm((query * size**-0.5).reshape(len(keys), -1, size), keys)
+        wide = widened(scores).view(rows, heads, self._widest)
+        if self._ragged:
+            wide = wide.masked_fill(self._hidden, -torch.inf)
+        weights = wide.softmax(-1).to(scores.dtype).view(scores.shape)
+        return torch.bmm(weights, values).view(rows, heads, size)

@@ -14,6 +14,7 @@ from torch import Tensor
 from accordant.engine.ask import Ask, Generation
 from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
 from accordant.engine.grammar import Grammars
+from accordant.engine.graphs import DecodeGraphs, can_record
 from accordant.engine.sampler import Sampling, choose_each, uniforms
 from accordant.engine.shaping import Shaper, likeliest
 from accordant.errors import AccordantError
@@ -40,6 +41,7 @@ class Engine:
 
     def __init__(self, model: Transformer, renderer: Renderer, rows: int = 64) -> None:
         self.model, self.renderer, self.rows = model, renderer, rows
+        self._recorded: DecodeGraphs | None = None
         self._grammars = Grammars(renderer.tokenizer, model.config.vocab_size)
 
     def generate(
@@ -114,7 +116,7 @@ class Engine:
         Requests join between two steps. Whoever iterates may set `over` of a row, which then leaves before the next
         step. An answer is what it would be alone, up to the rounding of the kernels.
         """
-        for live, tokens, log_probs in self._steps(source, self.rows, 0):
+        for live, tokens, log_probs in self._steps(source, self.rows, None):
             for row, token, log_prob in zip(live, tokens, log_probs, strict=True):
                 row.push(token, log_prob)
             yield live
@@ -153,14 +155,18 @@ class Engine:
         return self._steps(source, most, capacity)
 
     @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
-    def _steps(self, source: Source, most: int, capacity: int) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
+    def _steps(
+        self, source: Source, most: int, capacity: int | None
+    ) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
         """Yield (rows, their next tokens, their log-probs) until `source` has nothing more; `most` rows at once.
 
-        Whoever iterates pushes the tokens to the rows.
+        Whoever iterates pushes the tokens to the rows. `capacity` is what the longest row will take; None lets the
+        cache grow as needed, and then no step is recorded.
         """
         pack_linear_layers(self.model)
         dtype, device = self.model.lm_head.weight.dtype, self.model.device
-        cache = KeyValueCache(self.model.config, most, capacity, dtype, device)
+        graphs = self._take_graphs(most, capacity) if capacity is not None and can_record(device) else None
+        cache = graphs.cache if graphs else KeyValueCache(self.model.config, most, capacity or 0, dtype, device)
         live: list[Row] = []
         logits = torch.empty(0, self.model.config.vocab_size, dtype=dtype, device=device)
         while True:
@@ -169,17 +175,32 @@ class Engine:
                 logits = torch.cat((logits, self._prefill(entering, cache)))
                 live = live + [row for request in entering for row in request.rows]
             if not live:
-                return
-            draws = torch.stack([row.uniforms[len(row.answer.ids)] for row in live])
+                break
+            draws = torch.tensor([row.draw for row in live], dtype=torch.float64, device=device)
             tokens, log_probs = choose_each(_shaped(logits, live), draws, [row.sampling for row in live])
             for place, row in enumerate(live):
-                row.note(logits[place], int(tokens[place]))
+                if row.alternatives is not None:
+                    row.note(logits[place], int(tokens[place]), row.alternatives)
             yield live, tokens.tolist(), log_probs.tolist()
             staying = [place for place, row in enumerate(live) if not row.over]
             if len(staying) < len(live):
                 order = cache.keep(staying)
                 tokens, live = tokens[order], [live[place] for place in order]
-            logits = self.model(tokens, DecodeAttention(cache)) if live else logits[:0]
+            if not live:
+                logits = logits[:0]
+            else:
+                logits = graphs(tokens) if graphs else self.model(tokens, DecodeAttention(cache))
+        self._recorded = graphs
+
+    def _take_graphs(self, rows: int, capacity: int) -> DecodeGraphs:
+        """Those of the generation before, where they fit; nobody else has them until they are given back."""
+        taken, self._recorded = self._recorded, None
+        if taken is None or not taken.fits(rows, capacity):
+            dtype, device = self.model.lm_head.weight.dtype, self.model.device
+            del taken  # its memory, before more is asked for
+            taken = DecodeGraphs(self.model, KeyValueCache(self.model.config, rows, capacity, dtype, device))
+        taken.cache.clear()
+        return taken
 
     def _prefill(self, requests: "list[Request]", cache: KeyValueCache) -> Tensor:
         """Compute each prompt once and give it to all its rows; returns the logits after it, (rows, vocabulary)."""
@@ -248,14 +269,14 @@ class Row:
         self._end = renderer.tokenizer.end_of_turn
         self._stream = TextStream(renderer.tokenizer)
         self.sampling = sampling
-        self.uniforms = uniforms(sampling.seed, number, sampling.max_tokens)
+        self._uniforms: list[float] = uniforms(sampling.seed, number, sampling.max_tokens).tolist()
         self.answer = answer
         self.over = False
 
-    def note(self, logits: Tensor, token: int) -> None:
-        """Record what else could have been drawn, where that is asked for; the turn's end is no part of the text."""
-        if self.alternatives is not None and token != self._end:
-            self.answer.tokens.append(likeliest(logits, token, self.alternatives))
+    def note(self, logits: Tensor, token: int, alternatives: int) -> None:
+        """Record what else could have been drawn; the turn's end is no part of the text."""
+        if token != self._end:
+            self.answer.tokens.append(likeliest(logits, token, alternatives))
 
     def push(self, token: int, log_prob: float) -> None:
         """Add one token; the row is over at the end of the turn, at a stop text (cut off), or out of tokens."""
@@ -276,12 +297,16 @@ class Row:
             answer.finish, self.over = "stop", True
 
     @property
+    def draw(self) -> float:
+        """The random number that decides the next token."""
+        return self._uniforms[len(self.answer.ids)]
+
+    @property
     def certain(self) -> int:
         """Characters that no stop text can still take back."""
         text = self.answer.text
         if self.over:
             return len(text)
-        held = max(
-            (n for stop in self.sampling.stop for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0
-        )
+        stops = self.sampling.stop
+        held = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
         return len(text) - held

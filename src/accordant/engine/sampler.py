@@ -5,8 +5,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from accordant.errors import AccordantError, NotFinite
+
+_BLOCK = 256
+"""Tokens that are first taken together when one is drawn."""
+_LIKELY = 512
+"""The nucleus is sought among so many tokens first."""
+_ALMOST_ONE = 1 - 2.0**-53
+"""The largest share that is not the whole."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +61,20 @@ def choose(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor,
     Raises:
         NotFinite: when logits are not.
     """
-    wide = logits.float()
-    largest = wide.amax(-1, keepdim=True)
+    largest = logits.amax(-1, keepdim=True).float()
     if not bool(torch.isfinite(largest).all()):
         raise NotFinite("the model's logits are not finite; go back to an earlier checkpoint")
     if sampling.temperature == 0:
-        tokens = wide.argmax(-1)
+        tokens = logits.argmax(-1)
         return tokens, torch.zeros(len(tokens), device=logits.device)
     # The largest logit becomes 0 first, so that no temperature, however small, makes infinities of all.
-    log_probs = torch.log_softmax((wide - largest) / max(sampling.temperature, 1e-30), dim=-1)
+    temperature = max(sampling.temperature, 1e-30)
+    weights = (logits - largest).div_(temperature).exp_()
     if sampling.top_p < 1:
-        log_probs = _nucleus(log_probs, sampling.top_p)
-    # In float64: a float32 sum of a large vocabulary loses its rare tokens, and a uniform just below 1 rounds to 1,
-    # which is past the last token that has any mass.
-    cumulative = log_probs.exp().cumsum(-1, dtype=torch.float64)
-    target = uniform.to(cumulative) * cumulative[:, -1]
-    tokens = torch.searchsorted(cumulative, target[:, None], right=True).squeeze(-1)
-    return tokens, log_probs.gather(-1, tokens[:, None]).squeeze(-1)
+        weights = _nucleus(weights, sampling.top_p)
+    tokens, total = _invert(weights, uniform)
+    chosen = (logits.gather(-1, tokens[:, None]) - largest).squeeze(-1) / temperature
+    return tokens, (chosen - total.log()).float()
 
 
 def choose_each(logits: Tensor, uniform: Tensor, samplings: Sequence[Sampling]) -> tuple[Tensor, Tensor]:
@@ -86,10 +91,44 @@ def choose_each(logits: Tensor, uniform: Tensor, samplings: Sequence[Sampling]) 
     return tokens, log_probs
 
 
-def _nucleus(log_probs: Tensor, top_p: float) -> Tensor:
-    """Keep the smallest set of likeliest tokens whose mass reaches `top_p`, renormalised (Holtzman et al. 2020)."""
-    ordered, order = log_probs.sort(dim=-1, descending=True)
-    mass_before = ordered.exp().cumsum(-1) - ordered.exp()
-    ordered = ordered.masked_fill(mass_before >= top_p, -torch.inf)
-    ordered = ordered - ordered.logsumexp(-1, keepdim=True)
-    return torch.full_like(log_probs, -torch.inf).scatter(-1, order, ordered)
+def _nucleus(weights: Tensor, top_p: float) -> Tensor:
+    """Keep the smallest set of the heaviest tokens whose share of the mass reaches `top_p` (Holtzman et al. 2020).
+
+    It nearly always lies among the `_LIKELY` heaviest; only the rows where it does not are sorted as a whole.
+    """
+    enough = weights.sum(-1, keepdim=True) * top_p
+    kept, reached = _heaviest(weights, enough, min(_LIKELY, weights.shape[-1]))
+    if not bool(reached.all()):
+        rest = ~reached
+        kept[rest], _ = _heaviest(weights[rest], enough[rest], weights.shape[-1])
+    return kept
+
+
+def _heaviest(weights: Tensor, enough: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`weights` without all but the heaviest that together reach `enough`, at most `count`; and which rows reach it."""
+    ordered, order = weights.topk(count, dim=-1)
+    mass = ordered.cumsum(-1)
+    kept = torch.zeros_like(weights).scatter_(-1, order, torch.where(mass - ordered < enough, ordered, 0.0))
+    return kept, mass[:, -1] >= enough[:, 0]
+
+
+def _invert(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the running sum of `weights`, (rows, vocabulary), passes the share `uniform` of the whole.
+
+    First among the sums of blocks, then within a block: a running sum over a large vocabulary costs more than all
+    else here. In float64: a float32 sum loses the rare tokens, and a uniform just below 1 rounds to 1, which is past
+    the last token that has any mass.
+
+    Returns:
+        Tokens (rows,), each of positive weight, and the whole sums (rows,), float64.
+    """
+    short = -weights.shape[-1] % _BLOCK
+    blocks = (F.pad(weights, (0, short)) if short else weights).reshape(len(weights), -1, _BLOCK)
+    ends = blocks.sum(-1).double().cumsum(-1)
+    target = uniform.to(ends)[:, None] * ends[:, -1:]
+    block = torch.searchsorted(ends, target, right=True)
+    begin = F.pad(ends, (1, 0)).gather(-1, block)
+    share = (target - begin) / (ends.gather(-1, block) - begin)
+    inner = blocks.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).squeeze(1).double().cumsum(-1)
+    place = torch.searchsorted(inner, share.clamp_max(_ALMOST_ONE) * inner[:, -1:], right=True)
+    return (block * _BLOCK + place).squeeze(-1), ends[:, -1]

@@ -167,6 +167,29 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(b.size * abs(b.predicted - b.observed) for b in bins) / sum(b.size for b in bins)
 
 
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the precision-recall curve as the sum of precision times gain in recall over falling thresholds.
+
+    Items of equal score pass a threshold together. It does not interpolate between thresholds, which flatters
+    (Davis & Goadrich 2006).
+
+    Args:
+        scores: (n,), the higher the surer.
+        labels: (n,) of 1 and 0.
+
+    Raises:
+        ValueError: without a positive label.
+    """
+    if not labels.any():
+        raise ValueError("average precision needs at least one positive label")
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(labels[order])
+    last_of_equals = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    precision = hits[last_of_equals] / (last_of_equals + 1)
+    gained = np.diff(hits[last_of_equals], prepend=0) / hits[-1]
+    return float(precision @ gained)
+
+
 def plain_agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
     """Share of items to which two judges give the same label.
 

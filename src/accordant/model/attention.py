@@ -4,6 +4,7 @@ Every other part of the decoder works token by token on a flat batch without pad
 where sequences exist. `engine.cache` brings the second form, with keys and values kept.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -12,11 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from accordant.model.flash_attention import Stretches, flash_attention, has_flash_attention
 from accordant.model.short_attention import short_attention
 
-_SHORT = 256
+SHORT = 256
 """Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
 there (docs/log.md); longer ones would fill the memory with scores."""
+_ALIKE = 0.75
+"""Sequences share a rectangle while the shortest has at least this share of the longest's tokens."""
+_TINY = 64
+"""Up to this many tokens padding costs less than another rectangle would."""
 
 
 class Attention(Protocol):
@@ -42,8 +48,10 @@ class Attention(Protocol):
 class PackedAttention:
     """Causal attention within each of several sequences laid end to end.
 
-    Sequences are spread to a right-padded rectangle for the kernel and gathered again; a causal mask alone keeps
-    the padding out of every real token's sight, so what a sequence gets does not depend on its neighbours.
+    A GPU's kernel takes them as they lie. Elsewhere they are spread to a right-padded rectangle and gathered again; a
+    causal mask alone keeps the padding out of every real token's sight, so what a sequence gets does not depend on its
+    neighbours. On a CPU neighbours of other lengths get rectangles of their own: the cost of one is that of its
+    longest, squared.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -60,8 +68,14 @@ class PackedAttention:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `Attention`."""
+        if has_flash_attention(query):
+            return flash_attention(query, key, value, self._stretches)
+        if query.device.type == "cpu" and len(self._parts) > 1:
+            tokens = [sum(part.lengths) for part in self._parts]
+            cut = zip(*(torch.split(flat, tokens) for flat in (query, key, value)), strict=True)
+            return torch.cat([part(layer, *own) for part, own in zip(self._parts, cut, strict=True)])
         spread = (self._spread(query), self._spread(key), self._spread(value))
-        if query.device.type == "cpu" and self._widest <= _SHORT:
+        if query.device.type == "cpu" and self._widest <= SHORT:
             out = short_attention(*spread, self._hidden)
         else:
             out = F.scaled_dot_product_attention(
@@ -71,7 +85,26 @@ class PackedAttention:
                 enable_gqa=query.shape[1] != key.shape[1],
             )
         flat = out.transpose(1, 2).reshape(self._rows * self._widest, *query.shape[1:])
-        return flat if self._regular else flat[self._slots]
+        return flat if self._regular else flat.index_select(0, self._slots)  # indexing's way back is five times slower
+
+    @cached_property
+    def _parts(self) -> "list[PackedAttention]":
+        """One for each run of sequences of like lengths."""
+        lengths = [max(length, _TINY) for length in self.lengths]
+        starts, least, most = [0], lengths[0], lengths[0]
+        for row, length in enumerate(lengths):
+            least, most = min(least, length), max(most, length)
+            if least < _ALIKE * most:
+                starts.append(row)
+                least = most = length
+        return [self._part(slice(a, b)) for a, b in itertools.pairwise([*starts, self._rows])]
+
+    def _part(self, rows: slice) -> "PackedAttention":
+        return PackedAttention(self.lengths[rows], self.positions.device)
+
+    @cached_property
+    def _stretches(self) -> Stretches:
+        return Stretches(self.lengths, self.lengths, self.positions.device)
 
     @cached_property
     def _hidden(self) -> Tensor:
@@ -111,6 +144,7 @@ class BranchedAttention(PackedAttention):
         self, stems: Sequence[int], branches: Sequence[Sequence[int]], device: torch.device | str = "cpu"
     ) -> None:
         super().__init__([stem + sum(own) for stem, own in zip(stems, branches, strict=True)], device)
+        self._stems, self._branches = stems, branches
         members = torch.full((self._rows, self._widest), -1, device=device)
         positions = []
         for row, (stem, own) in enumerate(zip(stems, branches, strict=True)):
@@ -119,6 +153,29 @@ class BranchedAttention(PackedAttention):
             positions += [torch.arange(stem, device=device), *(torch.arange(n, device=device) + stem for n in own)]
         self._members = members
         self.positions = torch.cat(positions)
+
+    def _part(self, rows: slice) -> PackedAttention:
+        return BranchedAttention(self._stems[rows], self._branches[rows], self.positions.device)
+
+    @cached_property
+    def _stretches(self) -> Stretches:
+        """Each stem is a sequence, and so is each branch, whose keys are the stem's tokens and its own."""
+        queries: list[int] = []
+        keys: list[list[int]] = []
+        token = 0
+        for stem, own in zip(self._stems, self._branches, strict=True):
+            shared = list(range(token, token + stem))
+            if stem:
+                queries.append(stem)
+                keys.append(shared)
+            token += stem
+            for length in own:
+                queries.append(length)
+                keys.append([*shared, *range(token, token + length)])
+                token += length
+        device = self.positions.device
+        order = torch.tensor([token for seen in keys for token in seen], device=device)
+        return Stretches(queries, [len(seen) for seen in keys], device, order)
 
     @cached_property
     def _hidden(self) -> Tensor:

@@ -13,7 +13,7 @@ from accordant.files import write_json
 from accordant.text import ChatTemplate, Renderer, Tokenizer
 
 ARCHITECTURES = {"llama": ("LlamaForCausalLM", "llama"), "qwen2": ("Qwen2ForCausalLM", "qwen2")}
-_LAYER_NAMES = {
+LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -24,12 +24,12 @@ _LAYER_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_TOP_NAMES = {
+TOP_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-_PRE_TOKENIZERS: dict[str, list[dict[str, Any]]] = {
+PRE_TOKENIZERS: dict[str, list[dict[str, Any]]] = {
     "smollm": [
         {"type": "Digits", "individual_digits": True},
         {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
@@ -48,7 +48,7 @@ _PRE_TOKENIZERS: dict[str, list[dict[str, Any]]] = {
         {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
     ],
 }
-_CONTROL = 3
+CONTROL, USER_DEFINED = 3, 4
 
 
 def convert_gguf(path: Path, target: Path) -> None:
@@ -66,7 +66,7 @@ def convert_gguf(path: Path, target: Path) -> None:
         if kind not in ARCHITECTURES:
             raise AccordantError(f"GGUF architecture {kind!r} is not supported; {sorted(ARCHITECTURES)} are")
         names = {tensor.name for tensor in reader.tensors}
-        config = _config(fields, kind, tied="output.weight" not in names, biased="blk.0.attn_q.bias" in names)
+        config = _config(fields, kind, names)
         weights = {}
         for tensor in reader.tensors:
             values = np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
@@ -87,11 +87,11 @@ def convert_gguf(path: Path, target: Path) -> None:
 
 
 def _hub_name(name: str) -> str:
-    if name in _TOP_NAMES:
-        return _TOP_NAMES[name]
+    if name in TOP_NAMES:
+        return TOP_NAMES[name]
     match name.split("."):
-        case ["blk", number, part, kind] if part in _LAYER_NAMES:
-            return f"model.layers.{number}.{_LAYER_NAMES[part]}.{kind}"
+        case ["blk", number, part, kind] if part in LAYER_NAMES:
+            return f"model.layers.{number}.{LAYER_NAMES[part]}.{kind}"
     raise AccordantError(f"tensor {name!r} is of a kind that is not supported")
 
 
@@ -100,7 +100,7 @@ def _unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, len(weight) // heads // 2, 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
-def _config(fields: dict[str, Any], kind: str, tied: bool, biased: bool) -> dict[str, Any]:
+def _config(fields: dict[str, Any], kind: str, names: set[str]) -> dict[str, Any]:
     architecture, model_type = ARCHITECTURES[kind]
     if (scaling := fields.get(f"{kind}.rope.scaling.type", "none")) != "none":
         raise AccordantError(f"rope scaling {scaling!r} is not supported in a GGUF file")
@@ -119,10 +119,10 @@ def _config(fields: dict[str, Any], kind: str, tied: bool, biased: bool) -> dict
         "max_position_embeddings": int(fields[f"{kind}.context_length"]),
         "rms_norm_eps": round(float(fields[f"{kind}.attention.layer_norm_rms_epsilon"]), 9),
         "rope_theta": float(fields.get(f"{kind}.rope.freq_base", 10_000.0)),
-        "tie_word_embeddings": tied,
+        "tie_word_embeddings": "output.weight" not in names,
         "hidden_act": "silu",
-        "attention_bias": biased,
-        "mlp_bias": False,
+        "attention_bias": "blk.0.attn_q.bias" in names,
+        "mlp_bias": "blk.0.ffn_gate.bias" in names,
         "bos_token_id": int(fields.get("tokenizer.ggml.bos_token_id", fields["tokenizer.ggml.eos_token_id"])),
         "eos_token_id": int(fields["tokenizer.ggml.eos_token_id"]),
         "initializer_range": 0.02,
@@ -134,25 +134,26 @@ def _renderer(fields: dict[str, Any]) -> Renderer:
         found = fields.get("tokenizer.ggml.model")
         raise AccordantError(f"tokenizer model {found!r} is not supported; 'gpt2' (byte-level BPE) is")
     pre = fields.get("tokenizer.ggml.pre", "gpt-2")
-    if pre not in _PRE_TOKENIZERS:
-        raise AccordantError(f"pre-tokenizer {pre!r} is not supported; {sorted(_PRE_TOKENIZERS)} are")
+    if pre not in PRE_TOKENIZERS:
+        raise AccordantError(f"pre-tokenizer {pre!r} is not supported; {sorted(PRE_TOKENIZERS)} are")
     tokens = fields["tokenizer.ggml.tokens"]
-    special = [i for i, kind in enumerate(fields["tokenizer.ggml.token_type"]) if kind == _CONTROL]
+    kinds = fields["tokenizer.ggml.token_type"]
     description = {
         "version": "1.0",
         "added_tokens": [
             {
                 "id": i,
                 "content": tokens[i],
-                "special": True,
+                "special": kind == CONTROL,
                 "single_word": False,
                 "lstrip": False,
                 "rstrip": False,
                 "normalized": False,
             }
-            for i in special
+            for i, kind in enumerate(kinds)
+            if kind in (CONTROL, USER_DEFINED)
         ],
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": _PRE_TOKENIZERS[pre]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": PRE_TOKENIZERS[pre]},
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {
             "type": "BPE",
@@ -164,6 +165,11 @@ def _renderer(fields: dict[str, Any]) -> Renderer:
     template = fields.get("tokenizer.chat_template")
     if template is None:
         raise AccordantError("the file has no chat template")
-    bos = fields.get("tokenizer.ggml.bos_token_id")
-    tokenizer = Tokenizer.from_json(json.dumps(description), end, bos="" if bos is None else tokens[int(bos)])
+    bos, pad = (fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "padding"))
+    tokenizer = Tokenizer.from_json(
+        json.dumps(description),
+        end,
+        pad=None if pad is None else tokens[int(pad)],
+        bos="" if bos is None else tokens[int(bos)],
+    )
     return Renderer(tokenizer, ChatTemplate(template))

@@ -1,4 +1,6 @@
-"""The decoder's linear layer: with a copy of its weight as the CPU's kernels like it, and with a low-rank adapter."""
+"""The decoder's linear layers: packed copies of weights as the CPU's kernels like them, and low-rank adapters."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,57 +10,88 @@ _ROWS = 64
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` whose weight can be packed for many small products: 1.2 to 2 times faster below 65 rows.
-
-    oneDNN otherwise brings the weight into its own order at every call. Results are those of `nn.Linear`, bit for
-    bit in bfloat16. A packed copy is used only without gradients and only while the weight has not changed since.
+    """`nn.Linear` that can be packed, see `Fused`.
 
     What `adapter` gives for the same input is added to the output (`model.lora`). It is not folded into the packed
     copy: in bfloat16 a small change of a weight would be rounded away, and another policy sampled than is trained.
     """
 
     adapter: nn.Module | None
-    _packed: Tensor | None = None
-    _packed_version: int = -1
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         self.register_module("adapter", None)
+        self.alone = Fused(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        product = self._product(x)
-        return product if self.adapter is None else product + self.adapter(x)
+        return self.alone(x)[0]
 
-    def _product(self, x: Tensor) -> Tensor:
-        if self._packed is None or torch.is_grad_enabled() or self._packed_version != self.weight._version:
-            return super().forward(x)
-        linear: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
-        return linear
+    def unpacked(self, x: Tensor) -> Tensor:
+        """What `nn.Linear` gives."""
+        return super().forward(x)
+
+
+class Fused:
+    """One or more `Linear` of the same input, which are one product while they are packed.
+
+    oneDNN otherwise brings each weight into its own order at every call, and small products cost more than large
+    ones. Results are those of `nn.Linear`, bit for bit in bfloat16. A packed copy is used only without gradients and
+    only while no weight has changed since. This is no module: the layers keep their names in the model's state.
+    """
+
+    def __init__(self, *layers: Linear) -> None:
+        self.layers = layers
+        self._packed: Tensor | None = None
+        self._bias: Tensor | None = None
+        self._versions: list[int] = []
+
+    def __call__(self, x: Tensor) -> Sequence[Tensor]:
+        """(..., in) to (..., out) of each layer."""
+        products: Sequence[Tensor]
+        if self._packed is None or torch.is_grad_enabled() or self._versions != self._versions_now():
+            products = [layer.unpacked(x) for layer in self.layers]
+        else:
+            product = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
+            products = product.split([layer.out_features for layer in self.layers], -1)
+        return [y if layer.adapter is None else y + layer.adapter(x) for y, layer in zip(products, self.layers)]  # noqa: B905
 
     def pack(self) -> None:
-        """Pack the weight as it is now; does nothing where that is done already or cannot be."""
-        if self._packed_version != self.weight._version and _can_pack(self.weight):
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), _ROWS)
-            self._packed_version = self.weight._version
+        """Pack the weights as they are now; does nothing where that is done already or cannot be."""
+        versions = self._versions_now()
+        if self._versions == versions or not all(_can_pack(layer.weight) for layer in self.layers):
+            return
+        weights = [layer.weight.detach() for layer in self.layers]
+        biases = [layer.bias.detach() for layer in self.layers if layer.bias is not None]
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(weights), _ROWS)
+        self._bias = torch.cat(biases) if biases else None
+        self._versions = versions
 
     def unpack(self) -> None:
         """Give the packed copy's memory back."""
-        self._packed, self._packed_version = None, -1
+        self._packed, self._bias, self._versions = None, None, []
+
+    def _versions_now(self) -> list[int]:
+        return [p._version for layer in self.layers for p in (layer.weight, layer.bias) if p is not None]
 
 
 def pack_linear_layers(model: nn.Module) -> None:
-    """Pack every `Linear` of `model` that has changed since it was packed."""
-    for module in model.modules():
-        if isinstance(module, Linear):
-            module.pack()
+    """Pack what has changed in `model` since it was packed: its `Fused` groups, and the layers that are in none."""
+    groups = _groups(model)
+    fused = {layer for group in groups if len(group.layers) > 1 for layer in group.layers}
+    for group in groups:
+        if len(group.layers) > 1 or group.layers[0] not in fused:
+            group.pack()
 
 
 def unpack_linear_layers(model: nn.Module) -> None:
     """Undo `pack_linear_layers`."""
-    for module in model.modules():
-        if isinstance(module, Linear):
-            module.unpack()
+    for group in _groups(model):
+        group.unpack()
+
+
+def _groups(model: nn.Module) -> list[Fused]:
+    return [part for module in model.modules() for part in vars(module).values() if isinstance(part, Fused)]
 
 
 def _can_pack(weight: Tensor) -> bool:

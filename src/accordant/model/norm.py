@@ -18,7 +18,16 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension."""
+        if not torch.is_grad_enabled():
+            return _normalised(x, self.weight, self.epsilon)[0]
         return _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _normalised(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """The result, and one number per row by which it was scaled."""
+    wide = widened(x)
+    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
+    return weight * (wide * scale).to(x.dtype), scale
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -29,10 +38,9 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        wide = widened(x)
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
+        normal, scale = _normalised(x, weight, epsilon)
         ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale).to(x.dtype)
+        return normal
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

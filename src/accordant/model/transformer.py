@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from accordant.model.attention import Attention
 from accordant.model.config import ModelConfig
-from accordant.model.linear import Linear
+from accordant.model.linear import Fused, Linear
 from accordant.model.norm import RMSNorm
 
 
@@ -27,7 +27,8 @@ class RotaryPositions:
 
     def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine, each (tokens, 1, head_size)."""
-        angles = positions.float()[:, None] * self.frequencies.to(positions.device)
+        self.frequencies = self.frequencies.to(positions.device)  # once: a recorded graph must not copy from the CPU
+        angles = positions.float()[:, None] * self.frequencies
         angles = torch.cat((angles, angles), dim=-1)[:, None]
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
@@ -49,6 +50,7 @@ class SelfAttention(nn.Module):
         self.k_proj = Linear(config.hidden_size, shared, bias=config.attention_bias)
         self.v_proj = Linear(config.hidden_size, shared, bias=config.attention_bias)
         self.o_proj = Linear(query, config.hidden_size, bias=config.output_bias)
+        self.qkv = Fused(self.q_proj, self.k_proj, self.v_proj)
         if config.qk_norm != "none":
             whole = config.qk_norm == "all"
             self.q_norm = RMSNorm(query if whole else config.head_size, config.norm_epsilon)
@@ -57,7 +59,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layer: int, rotary: tuple[Tensor, Tensor], attend: Attention) -> Tensor:
         """(tokens, hidden) to (tokens, hidden)."""
         size = self.config.head_size
-        query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        query, key, value = self.qkv(x)
         if self.config.qk_norm == "all":
             query, key = self.q_norm(query), self.k_norm(key)
         query, key, value = (t.view(len(x), -1, size) for t in (query, key, value))
@@ -104,12 +106,21 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
+class Embedding(nn.Embedding):
+    """`nn.Embedding` that draws no values where there is room for none: torch would load its compiler for that."""
+
+    def reset_parameters(self) -> None:
+        """Draw, except on the meta device."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Trunk(nn.Module):
     """Embeddings, layers and the last norm: ids in, hidden states out."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_epsilon)
         self.rotary = RotaryPositions(config)

@@ -14,6 +14,7 @@ from accordant.records import Comparison
 from accordant.rounds.data import fitting_rankings
 from accordant.rounds.stages import Round
 from accordant.text import Renderer
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.rankings import render_ranking
 from accordant.train.reward import score_groups
 
@@ -58,9 +59,11 @@ def _measure(work: Round, others: Sequence[Comparison]) -> Measured:
         """Without the normalisation: the Bradley-Terry probability is of the raw difference."""
         return [[score * model.deviation + model.mean for score in group] for group in groups]
 
+    micro_batches = MicroBatches(work.recipe.run.micro_batch_tokens, work.watcher.note)
+
     def score(comparisons: Sequence[Comparison]) -> list[list[float]]:
         sequences = [render_ranking(renderer, c).sequences for c in comparisons]
-        return raw(score_groups(model, sequences, work.recipe.run.micro_batch_tokens))
+        return raw(score_groups(model, sequences, micro_batches))
 
     rankings = spread(fitting_rankings(renderer, others, settings.max_tokens), settings.most_measured)
     held_out = HeldOut(

@@ -14,6 +14,7 @@ from accordant.errors import AccordantError
 from accordant.files import digest, sha256
 from accordant.model.hub import load_scalar_model, read_config
 from accordant.text import Renderer
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.ppo import CombinedReward, Reward, RewardModelReward, function_reward, length_reward
 
 
@@ -38,7 +39,7 @@ def build_reward(
     parts: Sequence[RewardPart],
     own_folder: Path,
     policy_renderer: Renderer,
-    micro_batch_tokens: int,
+    micro_batches: MicroBatches,
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> CombinedReward:
@@ -48,7 +49,7 @@ def build_reward(
         parts: the recipe's.
         own_folder: checkpoint of the round's reward model.
         policy_renderer: whose tokens are sampled.
-        micro_batch_tokens: bound of one forward pass of a reward model.
+        micro_batches: bound of one forward pass of a reward model.
         dtype: of reward models.
         device: of reward models.
     """
@@ -56,7 +57,7 @@ def build_reward(
     def reward_model(folder: Path) -> Reward:
         renderer = Renderer.load(folder)
         same = _identity(renderer) == _identity(policy_renderer)
-        return RewardModelReward(load_scalar_model(folder, dtype, device), renderer, micro_batch_tokens, same)
+        return RewardModelReward(load_scalar_model(folder, dtype, device), renderer, micro_batches, same)
 
     def build(part: RewardPart) -> Reward:
         match part.kind:

@@ -11,6 +11,7 @@ from accordant.text import Renderer
 from accordant.train.best_of_n import BestOfNStage
 from accordant.train.dpo import DPOStage
 from accordant.train.loop import run_stage
+from accordant.train.micro_batches import MicroBatches
 
 
 def dpo(work: Round, sft_folder: Path) -> Path:
@@ -26,7 +27,7 @@ def dpo(work: Round, sft_folder: Path) -> Path:
         tokens, workers = recipe.run.micro_batch_tokens, work.workers
         stage = DPOStage(policy, rankings, held_out, recipe.dpo, recipe.run.seed, tokens, workers)
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, workers)
-        return policy_saver(policy, renderer)
+        return policy_saver(policy, renderer, stage.micro_batches)
 
     return once(work, "dpo", recipe.dpo, ("sft",), train)
 
@@ -42,11 +43,12 @@ def best_of_n(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
         renderer = Renderer.load(sft_folder)
         tokens = recipe.run.micro_batch_tokens
         policy = load_transformer(sft_folder, work.dtype, work.device)
-        reward = build_reward(parts, reward_folder, renderer, tokens, work.dtype, work.device)
+        passes = MicroBatches(tokens, work.watcher.note)
+        reward = build_reward(parts, reward_folder, renderer, passes, work.dtype, work.device)
         stage = BestOfNStage(
             policy, reward, renderer, work.data.prompts, recipe.best_of_n, recipe.run.seed, tokens, work.workers
         )
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers)
-        return policy_saver(policy, renderer)
+        return policy_saver(policy, renderer, stage.micro_batches)
 
     return once(work, "best_of_n", recipe.best_of_n, ("sft", "reward", *outside), train)

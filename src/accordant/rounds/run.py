@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from accordant.config import Method, Recipe
-from accordant.files import only_one, read_json, workspace, write_json
-from accordant.machine import Machine, keep_freed_memory, measure
+from accordant.files import only_one, read_json, runs_folder, workspace, write_json
+from accordant.machine import Machine, keep_freed_memory, make_deterministic, measure
 from accordant.progress import SILENT, Watcher
 from accordant.rounds import rivals, stages
 from accordant.rounds.data import load_round_data
@@ -19,11 +19,6 @@ from accordant.rounds.rewards import outside_sources
 from accordant.rounds.stages import Round
 from accordant.train.processes import together
 from accordant.train.workers import ALONE, Workers
-
-
-def runs_folder() -> Path:
-    """Where runs are kept in the workspace."""
-    return workspace() / "runs"
 
 
 def carry_out(recipe: Recipe, watcher: Watcher, action: Callable[[Round], Path], folder: Path | None = None) -> Path:
@@ -62,6 +57,8 @@ def open_round(
         data = load_round_data(recipe.data, watcher)
         machine = workers.first(lambda: _machine_of(folder))
         machine.use(workers.size)
+        if machine.device != "cpu":
+            make_deterministic()
         yield Round(recipe, folder, workspace() / "bases", machine, watcher, data, workers)
 
 

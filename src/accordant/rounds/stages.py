@@ -19,7 +19,7 @@ from accordant.config import Recipe
 from accordant.data.split import split_by_prompt, spread
 from accordant.errors import AccordantError
 from accordant.files import digest, new_directory, only_one, read_json, recover_directory, sha256, write_json
-from accordant.machine import Machine, peak_memory_gb, return_freed_memory
+from accordant.machine import Machine, default_device, peak_memory_gb, return_freed_memory
 from accordant.model import Transformer
 from accordant.model.base import bring_base
 from accordant.model.hub import (
@@ -36,6 +36,7 @@ from accordant.rounds.data import RoundData, file_digests, ranking_parts, sft_so
 from accordant.rounds.rewards import build_reward, outside_sources
 from accordant.text import CHATML, ChatTemplate, Renderer, Tokenizer
 from accordant.train.loop import run_stage
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.ppo import PPOStage
 from accordant.train.reward import RewardStage, normalise, pair_accuracy
 from accordant.train.sft import SFTStage
@@ -61,15 +62,12 @@ class Round:
     @property
     def dtype(self) -> torch.dtype:
         """Arithmetic of the models: the recipe's, or what is measured to be faster."""
-        wanted = self.recipe.run.precision
-        if wanted == "auto":
-            wanted = "bfloat16" if self.machine.bfloat16_is_fast else "float32"
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+        return self.machine.dtype(self.recipe.run.precision)
 
     @property
     def device(self) -> str:
-        """A GPU where there is one."""
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        """Where the models are: a GPU where there is one."""
+        return default_device()
 
     def checkpoint(self, stage: str) -> Path:
         """Folder of a stage's finished checkpoint."""
@@ -123,7 +121,7 @@ def sft(work: Round, base_folder: Path) -> Path:
             model, sources, held_out, settings, recipe.run.seed, recipe.run.micro_batch_tokens, work.workers
         )
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers)
-        return policy_saver(model, renderer)
+        return policy_saver(model, renderer, stage.micro_batches)
 
     return once(work, "sft", recipe.sft, ("base",), train)
 
@@ -156,8 +154,8 @@ def reward(
         answers = [s for r in rankings for s in r.sequences]
         work.watcher.note(f"measuring the {stage_name} model on {len(held_out):,} rankings that it has not seen")
         most = settings.most_measured
-        normalise(model, spread(fitting, most), spread(answers, most), tokens, workers)
-        accuracy, pairs, scores = pair_accuracy(model, held_out, tokens, workers)
+        normalise(model, spread(fitting, most), spread(answers, most), stage.micro_batches, workers)
+        accuracy, pairs, scores = pair_accuracy(model, held_out, stage.micro_batches, workers)
         measured = {
             "accuracy": accuracy,
             "pairs": pairs,
@@ -171,7 +169,7 @@ def reward(
             write_json(folder / "accuracy.json", measured)
             save_scalar_model(model, target)
             renderer.save(target)
-            return {}
+            return stage.micro_batches.to_json()
 
         return save
 
@@ -190,7 +188,8 @@ def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
         policy = load_transformer(sft_folder, work.dtype, work.device)
         # A policy with adapters is its own reference, with them off.
         reference = None if recipe.ppo.lora_rank else load_transformer(sft_folder, work.dtype, work.device)
-        rewarder = build_reward(recipe.ppo.rewards, reward_folder, renderer, tokens, work.dtype, work.device)
+        passes = MicroBatches(tokens, work.watcher.note)
+        rewarder = build_reward(recipe.ppo.rewards, reward_folder, renderer, passes, work.dtype, work.device)
         with_critic = recipe.ppo.baseline == "critic"
         critic = load_scalar_model(reward_folder, work.dtype, work.device) if with_critic else None
         pretraining = []
@@ -214,7 +213,7 @@ def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
         keep_start = recipe.guards.most_roll_backs > 0
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers, keep_start)
         stage.finish()
-        return policy_saver(policy, renderer, {"adapted": stage.adapted()})
+        return policy_saver(policy, renderer, stage.micro_batches, {"adapted": stage.adapted()})
 
     return once(work, "ppo", recipe.ppo, ("sft", "reward", *outside), train)
 
@@ -229,13 +228,15 @@ _WATCHED_RANKINGS = 48
 _TITLES = {"reward": "reward model", "judge": "judge (reward model on the other half)"}
 
 
-def policy_saver(model: Transformer, renderer: Renderer, recorded: Mapping[str, Any] | None = None) -> Save:
-    """What writes a finished policy into its checkpoint folder; `recorded` goes into its lineage."""
+def policy_saver(
+    model: Transformer, renderer: Renderer, micro_batches: MicroBatches, recorded: Mapping[str, Any] | None = None
+) -> Save:
+    """What writes a finished policy into its checkpoint folder; `recorded` and the last bound go into its lineage."""
 
     def save(target: Path) -> dict[str, Any]:
         save_transformer(model, target)
         renderer.save(target)
-        return dict(recorded or {})
+        return {**micro_batches.to_json(), **(recorded or {})}
 
     return save
 

@@ -1,21 +1,34 @@
 """The web app: the page, the API, and what stands before both."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
+from accordant.serve.access import Access
+from accordant.serve.answers import Answers, Moderate
+from accordant.serve.dialogue import Dialogue
 from accordant.serve.faults import say_every_fault_in_one_line
 from accordant.serve.guard import Guard
-from accordant.serve.limits import Limiter, UsageCounts, UsageLog
+from accordant.serve.limits import Limiter, StoredUsage, UsageCounts, UsageLog
 from accordant.serve.logs import Observed
 from accordant.serve.metrics import Metrics
-from accordant.serve.principal import Keys
 from accordant.serve.requests import About
-from accordant.serve.routes import chat_completions, completions, models, moderations, operations, page
+from accordant.serve.routes import (
+    accounts,
+    chat_completions,
+    completions,
+    conversations,
+    keys,
+    models,
+    moderations,
+    operations,
+    page,
+)
 from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.service import Moderator, Service
 from accordant.serve.settings import ServeSettings
@@ -32,8 +45,9 @@ def create_app(
     context: int = 2048,
     host: str = "127.0.0.1",
     settings: ServeSettings | None = None,
-    keys: Keys | None = None,
+    access: Access | None = None,
     usage: UsageLog | None = None,
+    moderate: Moderate | None = None,
     moderator: Moderator | None = None,
 ) -> FastAPI:
     """The chat page and the API around one engine.
@@ -46,21 +60,30 @@ def create_app(
         context: most tokens of a prompt and its answer together.
         host: the address that the server binds; the only name besides localhost that it answers to.
         settings: limits and times.
-        keys: who may ask; without them everybody who reaches the server.
-        usage: where it is counted what was used; in memory by default.
+        access: how people are known, and the store; without one there are neither accounts nor stored conversations.
+        usage: where it is counted what was used; by default in the store, or in memory where there is none.
+        moderate: judges the words of users and of the model in stored conversations.
         moderator: judges texts for /v1/moderations.
     """
     settings = settings or ServeSettings()
+    access = access or Access()
+    answers = Answers(access.database, moderate) if access.database else None
     metrics = Metrics()
     scheduler = Scheduler(engine, settings.most_waiting, settings.most_waiting_each, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        writing = asyncio.create_task(answers.run()) if answers else None
         yield
         await run_in_threadpool(scheduler.close)
+        if answers and writing:
+            writing.cancel()
+            with suppress(asyncio.CancelledError):
+                await writing
+            await answers.close()
 
     app = FastAPI(title=title, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.service = Service(
+    service = Service(
         engine=engine,
         model=checkpoint_name,
         context=context,
@@ -69,14 +92,20 @@ def create_app(
         scheduler=scheduler,
         metrics=metrics,
         limiter=Limiter(lambda _: settings.limits),
-        usage=usage or UsageCounts(),
-        keys=keys,
+        usage=usage or (StoredUsage(access.database) if access.database else UsageCounts()),
         moderator=moderator,
     )
+    app.state.service, app.state.access = service, access
     app.add_middleware(Guard, host=host, request_seconds=settings.request_seconds, write_seconds=settings.write_seconds)
     app.add_middleware(Observed, metrics=metrics)
     say_every_fault_in_one_line(app)
     for routes in (operations, page, chat_completions, completions, models, moderations):
         app.include_router(routes.router)
+    if access.database and answers:
+        app.state.dialogue = Dialogue(
+            access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderate
+        )
+        for routes in (accounts, conversations, keys):
+            app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app

@@ -82,6 +82,10 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Reads one event from JSON."""
 
 
-def encode(event: Event) -> bytes:
-    """One event as Server-Sent Events carry it; JSON has no line breaks, so it is always one `data` line."""
-    return f"data: {event.model_dump_json()}\n\n".encode()
+def encode(event: Event, number: int | None = None) -> bytes:
+    """One event as Server-Sent Events carry it; JSON has no line breaks, so it is always one `data` line.
+
+    With its number as `id`, a browser that lost the connection says by itself from where to go on.
+    """
+    mark = "" if number is None else f"id: {number}\n"
+    return f"{mark}data: {event.model_dump_json()}\n\n".encode()

@@ -1,5 +1,6 @@
 """Every fault in one line, in the shape that its surface has: OpenAI's under /v1, a plain `error.message` elsewhere."""
 
+import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -8,9 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from accordant.errors import AccordantError
-from accordant.serve.principal import Unknown
 from accordant.serve.requests import explain, field_of
 from accordant.serve.scheduler import Closing, Refused
+from accordant.store.database import Changed, NotFound, Unusable
+
+log = logging.getLogger("accordant.serve")
 
 OPENAI = "/v1/"
 
@@ -63,11 +66,18 @@ def say_every_fault_in_one_line(app: FastAPI) -> None:
         request.app.state.service.metrics.refused.labels(type(error).__name__).inc()
         return problem(request.url.path, status, str(error), None, code, {"Retry-After": str(error.retry_after)})
 
-    @app.exception_handler(Unknown)
-    async def unknown(request: Request, error: Unknown) -> JSONResponse:
-        return problem(
-            request.url.path, 401, str(error), None, "invalid_api_key", {"WWW-Authenticate": 'Bearer realm="accordant"'}
-        )
+    @app.exception_handler(NotFound)
+    async def not_found(request: Request, error: NotFound) -> JSONResponse:
+        return problem(request.url.path, 404, str(error))
+
+    @app.exception_handler(Changed)
+    async def changed(request: Request, error: Changed) -> JSONResponse:
+        return problem(request.url.path, 409, str(error))
+
+    @app.exception_handler(Unusable)
+    async def unusable(request: Request, error: Unusable) -> JSONResponse:
+        log.error("%s", error)
+        return problem(request.url.path, 503, "the server cannot reach its database; its log says why")
 
     @app.exception_handler(Fault)
     async def fault(request: Request, error: Fault) -> JSONResponse:
@@ -79,5 +89,5 @@ def say_every_fault_in_one_line(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:
-        code = "unknown_url" if error.status_code == 404 else None
+        code = {401: "invalid_api_key", 404: "unknown_url"}.get(error.status_code)
         return problem(request.url.path, error.status_code, str(error.detail), None, code, error.headers)

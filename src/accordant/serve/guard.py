@@ -77,6 +77,9 @@ class Guard:
             return problem(
                 path, 400, f"this server does not answer to the host name {host[:100]!r}; open it by its address"
             )
+        origin = headers.get("origin")
+        if scope["method"] not in ("GET", "HEAD") and origin is not None and origin.partition("://")[2] != host:
+            return problem(path, 403, f"pages of {origin[:100]!r} may not change anything here")
         length = headers.get("content-length", "")
         if not length and "transfer-encoding" not in headers:
             return None  # then there is no body

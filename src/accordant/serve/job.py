@@ -81,6 +81,11 @@ class Job:
         """Tokens written so far, over all answers."""
         return sum(len(row.answer.ids) for row in self.choices)
 
+    @property
+    def read_tokens(self) -> int:
+        """Tokens of its prompts, once they were read."""
+        return self.prompt_tokens if self.first_token is not None else 0
+
     async def event(self) -> Event:
         """The next event; the last `Done`, or an `Error`, is the end."""
         return await self._events.get()

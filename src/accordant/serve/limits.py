@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 from pydantic import Field
 
 from accordant.config import Count, Section
-from accordant.serve.principal import Principal
 from accordant.serve.scheduler import Refused
+from accordant.store import usage
+from accordant.store.database import Database
 
 
 class Limits(Section):
@@ -25,7 +26,8 @@ class Limits(Section):
 class Used(NamedTuple):
     """What one request used; `end_user` is whom the asking program named."""
 
-    principal: Principal
+    user_id: str
+    key_id: str | None
     prompt_tokens: int
     answer_tokens: int
     end_user: str = ""
@@ -42,8 +44,8 @@ class UsageCounts:
     """Counts in memory, gone with the process.
 
     Attributes:
-        requests: by principal.
-        tokens: by principal, read and written.
+        requests: by user or key.
+        tokens: by user or key, read and written.
     """
 
     def __init__(self) -> None:
@@ -52,8 +54,21 @@ class UsageCounts:
 
     def add(self, used: Used) -> None:
         """See `UsageLog`."""
-        self.requests[used.principal.who] += 1
-        self.tokens[used.principal.who] += used.prompt_tokens + used.answer_tokens
+        who = used.key_id or used.user_id
+        self.requests[who] += 1
+        self.tokens[who] += used.prompt_tokens + used.answer_tokens
+
+
+class StoredUsage:
+    """Counts in the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, used: Used) -> None:
+        """See `UsageLog`."""
+        with self._database.write() as session:
+            usage.add(session, used.user_id, used.key_id, used.prompt_tokens, used.answer_tokens)
 
 
 class LimitReached(Refused):
@@ -89,28 +104,28 @@ class Limiter:
     """Holds everybody to their limits. What a request may use is set aside when it begins and settled when it ends.
 
     Args:
-        limits: of a principal.
+        limits: of a user or key.
         clock: seconds.
     """
 
-    def __init__(self, limits: Callable[[Principal], Limits], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: Callable[[str], Limits], clock: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._clock = limits, clock
         self._accounts: dict[str, _Account] = {}
         self._lock = threading.Lock()
 
-    def begin(self, principal: Principal, tokens: int) -> None:
+    def begin(self, who: str, tokens: int) -> None:
         """Set a request and its tokens (those it reads and at most writes) aside.
 
         Raises:
             LimitReached: when that is too much now, with the seconds until it is not.
         """
-        limits = self._limits(principal)
+        limits = self._limits(who)
         with self._lock:
             now = self._clock()
-            account = self._accounts.get(principal.who)
+            account = self._accounts.get(who)
             if account is None:
-                account = self._accounts[principal.who] = _Account(None, None)
-                self._forget(now, principal.who)
+                account = self._accounts[who] = _Account(None, None)
+                self._forget(now, who)
             account.requests = _bucket(account.requests, limits.requests_per_minute, now)
             account.tokens = _bucket(account.tokens, limits.tokens_per_minute, now)
             if limits.concurrency is not None and account.open >= limits.concurrency:
@@ -127,10 +142,10 @@ class Limiter:
                 raise LimitReached(f"this key may use {account.tokens.size:.0f} tokens a minute", wait)
             account.open += 1
 
-    def end(self, principal: Principal, unused: int) -> None:
+    def end(self, who: str, unused: int) -> None:
         """Settle a request: give back the tokens that it did not use."""
         with self._lock:
-            account = self._accounts[principal.who]
+            account = self._accounts[who]
             account.open -= 1
             if account.tokens:
                 account.tokens.left = min(account.tokens.size, account.tokens.left + unused)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from accordant.engine import Engine
-from accordant.machine import keep_few_kernels, keep_freed_memory, resolve_dtype
+from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 from accordant.model.hub import load_transformer
 from accordant.text import Renderer
 
@@ -12,11 +12,13 @@ LONGEST = 2048
 
 
 def load_engine(checkpoint: Path, rows: int = 1) -> Engine:
-    """Read a checkpoint in the hub's format, in the number format that is fast here; `rows` answers at once."""
+    """Read a checkpoint in the hub's format, for `rows` answers at once.
+
+    It runs on the GPU where there is one, in the number format that pays.
+    """
     keep_freed_memory()
-    keep_few_kernels()
     renderer = Renderer.load(checkpoint)
-    return Engine(load_transformer(checkpoint, resolve_dtype("auto")), renderer, rows)
+    return Engine(load_transformer(checkpoint, resolve_dtype("auto"), default_device()), renderer, rows)
 
 
 def context_of(engine: Engine) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import os
 import socket
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from rich.console import Console
 from starlette.concurrency import run_in_threadpool
 
 from accordant.errors import AccordantError
+from accordant.serve.access import make_access
 from accordant.serve.app import create_app
 from accordant.serve.guard import LARGEST_HEAD
 from accordant.serve.load import context_of, facts_of, load_engine
 from accordant.serve.logs import log_to_stderr
-from accordant.serve.principal import OneKey
 from accordant.serve.service import Service
-from accordant.serve.settings import ServeSettings, secret_for
+from accordant.serve.settings import ServeSettings
+from accordant.store.migrate import open_database
 
 DEFAULT_PORT = 8000
 
@@ -29,25 +31,30 @@ def serve(
     port: int = DEFAULT_PORT,
     console: Console | None = None,
     title: str = "Accordant",
+    database: str | None = None,
+    accounts: bool | None = None,
     settings: ServeSettings | None = None,
 ) -> None:
     """Serve the chat page and the API until Ctrl-C.
 
     Args:
         checkpoint: folder in the hub's format.
-        host: address to bind; one that can be reached from elsewhere needs a secret (see `secret_for`).
+        host: address to bind; beyond this machine it needs accounts and the secret `ACCORDANT_SECRET`.
         port: port to bind; 0 takes the first free one from 8000 on (a browser keeps conversations per port).
         console: told where the page is.
         title: name of the service on the page.
+        database: URL of the store; None is the workspace's.
+        accounts: whether people log in; None: where other machines can reach the page.
         settings: limits and times.
 
     Raises:
-        AccordantError: when a secret is missing, the port is taken, the address is not this machine's, or the
-            checkpoint cannot be read.
+        AccordantError: when the port is taken, the address is not this machine's, the checkpoint or the store cannot be
+            read, or other machines could reach it unprotected.
     """
     settings = settings or ServeSettings()
-    secret = secret_for(host)
     with bind(host, port) as listener:
+        store = open_database(database)
+        access = make_access(store, host, accounts, os.environ.get("ACCORDANT_SECRET"))
         name = name_of(checkpoint)
         engine = load_engine(checkpoint, settings.answers_at_once)
         app = create_app(
@@ -58,7 +65,7 @@ def serve(
             context=context_of(engine),
             host=host,
             settings=settings,
-            keys=OneKey(secret) if secret else None,
+            access=access,
         )
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)

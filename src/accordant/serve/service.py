@@ -2,19 +2,20 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from accordant.engine import Ask
+from accordant.engine import Ask, Sampling
+from accordant.serve.access import Principal
+from accordant.serve.events import Event
 from accordant.serve.faults import Fault
 from accordant.serve.job import Job
 from accordant.serve.limits import Limiter, UsageLog, Used
 from accordant.serve.metrics import Metrics
-from accordant.serve.principal import Keys, Principal
 from accordant.serve.requests import About
 from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.settings import ServeSettings
@@ -56,7 +57,6 @@ class Service:
     metrics: Metrics
     limiter: Limiter
     usage: UsageLog
-    keys: Keys | None
     moderator: Moderator | None
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -69,33 +69,68 @@ class Service:
         if count > self.engine.rows:
             raise Fault(f"a request may have {self.engine.rows} answers in all, this one asks for {count}", "n")
 
-    async def begin(
-        self, asks: Sequence[Ask], principal: Principal, turns_left_out: int = 0, end_user: str = ""
-    ) -> Job:
-        """Put a job in line.
+    async def begin(self, asks: Sequence[Ask], who: Principal, turns_left_out: int = 0, end_user: str = "") -> Job:
+        """Put a job in line, whose tokens are counted.
 
         Raises:
             AccordantError: when the engine cannot answer it.
             Refused: when it must come later.
         """
         requests = await run_in_threadpool(lambda: [self.engine.request(ask) for ask in asks])
+
+        def count(job: Job) -> None:
+            self.usage.add(Used(who.user_id, who.key_id, job.read_tokens, job.answer_tokens, end_user))
+
+        return self._submit(asks, requests, who.key_id or who.user_id, turns_left_out, count)
+
+    def start(self, prompt: list[int], sampling: Sampling, turns_left_out: int, client: str) -> "InLine":
+        """Put the answer of a stored conversation in line, which counts its tokens itself (`serve.answers.Start`)."""
+        ask = Ask(prompt, sampling)
+        job = self._submit([ask], [self.engine.request(ask)], client, turns_left_out, lambda _: None)
+        return InLine(self.scheduler, job)
+
+    def _submit(
+        self,
+        asks: Sequence[Ask],
+        requests: Sequence[Any],
+        client: str,
+        turns_left_out: int,
+        count: Callable[[Job], None],
+    ) -> Job:
         most = sum(len(ask.prompt) + ask.samples * ask.sampling.max_tokens for ask in asks)
-        self.limiter.begin(principal, most)
+        self.limiter.begin(client, most)
 
         def ended(job: Job) -> None:
-            read = job.prompt_tokens if job.first_token is not None else 0
-            self.limiter.end(principal, most - read - job.answer_tokens)
-            self.usage.add(Used(principal, read, job.answer_tokens, end_user))
+            self.limiter.end(client, most - job.read_tokens - job.answer_tokens)
             if self.settings.log_text:
                 log.info("answer", extra={"facts": {"texts": [row.answer.text for row in job.choices]}})
+            try:
+                count(job)
+            except Exception:
+                log.exception("the tokens of a request could not be counted")
 
-        job = Job(requests, principal.who, turns_left_out, ended)
+        job = Job(requests, client, turns_left_out, ended)
         try:
             self.scheduler.submit(job)
         except BaseException:
-            self.limiter.end(principal, most)
+            self.limiter.end(client, most)
             raise
         return job
+
+
+class InLine(NamedTuple):
+    """A job as stored answers see it (`serve.answers.Running`)."""
+
+    scheduler: Scheduler
+    job: Job
+
+    async def event(self) -> Event:
+        """The next event; `Done` or `Error` is the last."""
+        return await self.job.event()
+
+    def leave(self) -> None:
+        """Nobody wants it any more: it ends with the token in the making, by a `Done` that is `cancelled`."""
+        self.scheduler.drop(self.job)
 
 
 def _service(request: Request) -> Service:

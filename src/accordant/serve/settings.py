@@ -1,7 +1,5 @@
 """How the service behaves: one typed section."""
 
-import ipaddress
-import os
 import tomllib
 from pathlib import Path
 
@@ -10,11 +8,6 @@ from pydantic import Field, ValidationError
 from accordant.config import Count, Positive, Section, explain
 from accordant.errors import AccordantError
 from accordant.serve.limits import Limits
-
-SECRET = "ACCORDANT_SECRET"
-"""Environment variable with the key that opens a service which is reachable from elsewhere."""
-
-SHORTEST_SECRET = 32
 
 
 class ServeSettings(Section):
@@ -46,28 +39,3 @@ def load_settings(path: Path) -> ServeSettings:
         raise AccordantError(f"settings {path} are not valid TOML: {error}") from None
     except ValidationError as error:
         raise AccordantError(f"settings {path}: {explain(error)}") from None
-
-
-def secret_for(host: str) -> str | None:
-    """The secret of the environment, if there is one.
-
-    Raises:
-        AccordantError: where others can reach the address and there is none, or it can be guessed.
-    """
-    secret = os.environ.get(SECRET) or None
-    if secret is None and not is_loopback(host):
-        raise AccordantError(
-            f"{host} can be reached from elsewhere, and nobody would be asked for a key: set {SECRET} to a secret of "
-            f"at least {SHORTEST_SECRET} characters, or listen on 127.0.0.1"
-        )
-    if secret is not None and (len(secret) < SHORTEST_SECRET or not secret.isascii()):
-        raise AccordantError(f"{SECRET} must have at least {SHORTEST_SECRET} characters, all of them ASCII")
-    return secret
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

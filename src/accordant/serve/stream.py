@@ -9,9 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from accordant.serve.events import Done, Error, Event
 from accordant.serve.job import Job
+from accordant.serve.keep_alive import PING_SECONDS
 from accordant.serve.scheduler import Scheduler
 
-PING_SECONDS = 10.0
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 

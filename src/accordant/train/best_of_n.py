@@ -19,6 +19,7 @@ from accordant.progress import Watcher
 from accordant.records import Messages
 from accordant.text import Example, Renderer
 from accordant.train.draws import drawn_in_turn, shuffled
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.ppo.reward import Reward, require_finite_rewards, score_answers
 from accordant.train.sft import add_gradient
@@ -53,7 +54,7 @@ class BestOfNStage:
         workers: Workers = ALONE,
     ) -> None:
         self.policy, self.reward, self.renderer, self.conversations = policy, reward, renderer, conversations
-        self.settings, self.seed, self.micro_batch_tokens = settings, seed, micro_batch_tokens
+        self.settings, self.seed, self.micro_batches = settings, seed, MicroBatches(micro_batch_tokens)
         self.engine = Engine(policy, renderer)
         self.workers = workers
         self.optimizer = Optimizer(policy.parameters(), workers=workers)
@@ -62,6 +63,7 @@ class BestOfNStage:
 
     def advance(self, step: int, watcher: Watcher) -> dict[str, float]:
         """One round."""
+        self.micro_batches.tell = partial(watcher.warn, step)
         conversations = drawn_in_turn(self.conversations, self.settings.prompts, self.seed, step)
         prompts = [self.renderer.prompt(messages) for messages in conversations]
         groups = self.sample(prompts, step)
@@ -114,21 +116,25 @@ class BestOfNStage:
             order = shuffled(len(examples), self.seed, 2 * (step * settings.epochs + epoch) + 1)
             for start in range(0, len(order), size):
                 drawn = [examples[i] for i in order[start : start + size]]
-                batches = pack_all(drawn, self.micro_batch_tokens, self.policy.device, self.workers.size)
-                losses.append(add_gradient(self.policy, batches, workers=self.workers))
+                losses.append(self.micro_batches.attempt(partial(self._add_gradient, drawn), self.optimizer.clear))
                 done = step * updates + len(norms)
                 rate = linear_schedule(done, total, round(total * settings.warmup_share), settings.learning_rate)
                 norms.append(self.optimizer.step(rate))
         means = {"loss": sum(losses) / updates, "gradient_norm": sum(norms) / updates}
         return means | {"learning_rate": rate}
 
+    def _add_gradient(self, examples: Sequence[Example]) -> float:
+        batches = pack_all(examples, self.micro_batches.most_tokens, self.policy.device, self.workers.size)
+        return add_gradient(self.policy, batches, workers=self.workers)
+
     def tensors(self) -> dict[str, Tensor]:
         """See `train.loop.Stage`."""
-        return self.optimizer.tensors()
+        return self.optimizer.tensors() | self.micro_batches.tensors()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
         self.optimizer.restore(tensors)
+        self.micro_batches.restore(tensors)
 
 
 def best_of(answers: Sequence[Generation], scores: Sequence[float]) -> int:

@@ -14,7 +14,8 @@ from accordant.config import METHOD_NAMES, DPOSection
 from accordant.data.packing import Branches, pack_branches
 from accordant.model import Transformer
 from accordant.train.log_probs import score_tokens
-from accordant.train.rankings import Ranking, RankingStage
+from accordant.train.micro_batches import noticing_memory
+from accordant.train.rankings import Pass, Ranking, RankingStage
 from accordant.train.workers import ALONE, Workers
 
 
@@ -48,17 +49,22 @@ class DPOStage(RankingStage):
         super().__init__(METHOD_NAMES["dpo"], policy, rankings, held_out, settings, seed, micro_batch_tokens, workers)
         self.policy, self.beta = policy, settings.beta
         self.reference: dict[int, Tensor] = {}
-        passes = self.forward_passes(range(len(self.everything)))
-        with torch.no_grad():
-            found = workers.map(lambda one: [own.cpu() for own in self._log_probs(one[1])], passes)
-        for (numbers, _), log_probs in zip(passes, found, strict=True):
-            self.reference |= zip(numbers, log_probs, strict=True)
+        self.micro_batches.attempt(self._ask_reference)
 
     def scores(self, numbers: Sequence[int], branches: Sequence[Branches]) -> list[Tensor]:
         """The implicit rewards beta * log(policy / reference); see `RankingStage`."""
         reference = [self.reference[number].to(self.policy.device) for number in numbers]
         log_probs = self._log_probs(branches)
         return [self.beta * (own - before) for own, before in zip(log_probs, reference, strict=True)]
+
+    def _ask_reference(self) -> None:
+        def log_probs(one: Pass) -> list[Tensor]:
+            with noticing_memory(one.lengths), torch.no_grad():
+                return [own.cpu() for own in self._log_probs(one.branches)]
+
+        passes = self.forward_passes(range(len(self.everything)))
+        for one, found in zip(passes, self.workers.map(log_probs, passes), strict=True):
+            self.reference |= zip(one.numbers, found, strict=True)
 
     def _log_probs(self, branches: Sequence[Branches]) -> list[Tensor]:
         """Log-prob of each answer, without what all of its ranking begin with, (K,) for each ranking."""

@@ -16,6 +16,7 @@ from accordant.errors import AccordantError, BadReward, Stopped
 from accordant.files import explain_os_errors, write_atomically
 from accordant.progress import Watcher
 from accordant.train.alarm import JOURNAL, Alarm, Journal
+from accordant.train.micro_batches import noticing_memory
 from accordant.train.state import (
     State,
     go_back_to,
@@ -90,7 +91,8 @@ def run_stage(
         while done < stage.total:
             began = time.monotonic()
             try:
-                values = stage.advance(done, watcher)
+                with noticing_memory():  # where smaller passes are no help, it is one line all the same
+                    values = stage.advance(done, watcher)
             except BadReward:
                 watcher.end()
                 if workers.leads:

@@ -72,8 +72,14 @@ class Optimizer:
     def clear(self) -> None:
         """Forget gathered gradients; those of masters keep their memory, which is large and needed again at once."""
         self._gathered.clear()
-        if not self._mixed:
-            self._adam.zero_grad()
+        for parameter in self.parameters:  # those of a bfloat16 model keep one only where a pass was broken off
+            parameter.grad = None
+
+    def release(self) -> None:
+        """As `clear`, and give the gradients' memory back: another model's gradients come next."""
+        self.clear()
+        for master in self.masters:
+            master.grad = None
 
     def _publish(self) -> None:
         if self._mixed:
@@ -98,7 +104,7 @@ class Optimizer:
             for number, master in enumerate(self.masters):
                 master.copy_(named[f"{number}.weight"])
                 moments = {
-                    key: named[f"{number}.{key}"].clone()
+                    key: named[f"{number}.{key}"].to(master.device, copy=True)
                     for key in ("step", "exp_avg", "exp_avg_sq")
                     if f"{number}.{key}" in named
                 }

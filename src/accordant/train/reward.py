@@ -8,40 +8,55 @@ from torch import Tensor
 from accordant.config import RewardSection
 from accordant.data.packing import Branches, micro_batches, pack_branches
 from accordant.model import ScalarModel
+from accordant.train.micro_batches import MicroBatches, noticing_memory
 from accordant.train.pair_loss import count_ordered
 from accordant.train.rankings import Ranking, RankingStage
 from accordant.train.workers import ALONE, Workers
 
 
 def score_sequences(
-    model: ScalarModel, sequences: Sequence[list[int]], micro_batch_tokens: int, workers: Workers = ALONE
+    model: ScalarModel,
+    sequences: Sequence[list[int]],
+    micro_batch_tokens: int | MicroBatches,
+    workers: Workers = ALONE,
 ) -> list[float]:
     """The normalised score of each sequence, read at its last token."""
     return [score for (score,) in score_groups(model, [[s] for s in sequences], micro_batch_tokens, workers)]
 
 
 def score_groups(
-    model: ScalarModel, groups: Sequence[Sequence[list[int]]], micro_batch_tokens: int, workers: Workers = ALONE
+    model: ScalarModel,
+    groups: Sequence[Sequence[list[int]]],
+    micro_batch_tokens: int | MicroBatches,
+    workers: Workers = ALONE,
 ) -> list[list[float]]:
     """As `score_sequences`, for groups of sequences that begin alike: what they share is computed once."""
     branches = [Branches.of(group) for group in groups]
+    bound = MicroBatches.of(micro_batch_tokens)
 
     def score(members: list[int]) -> list[list[float]]:
-        batch = pack_branches([branches[i] for i in members], model.device)
-        values = model(batch.ids, batch.attention)[batch.last].split([len(branches[i].rest) for i in members])
-        return [own.tolist() for own in values]
+        with noticing_memory([branches[i].tokens for i in members]), torch.no_grad():
+            batch = pack_branches([branches[i] for i in members], model.device)
+            values = model(batch.ids, batch.attention)[batch.last].split([len(branches[i].rest) for i in members])
+            return [own.tolist() for own in values]
 
-    cut = micro_batches([b.tokens for b in branches], micro_batch_tokens)
-    scores: list[list[float]] = [[] for _ in groups]
-    with torch.no_grad():
-        for members, found in zip(cut, workers.map(score, cut), strict=True):
-            for index, own in zip(members, found, strict=True):
-                scores[index] = own
-    return scores
+    def attempt() -> list[list[float]]:
+        cut = micro_batches([own.tokens for own in branches], bound.most_tokens)
+        found = {
+            index: own
+            for members, scores in zip(cut, workers.map(score, cut), strict=True)
+            for index, own in zip(members, scores, strict=True)
+        }
+        return [found[index] for index in range(len(groups))]
+
+    return bound.attempt(attempt)
 
 
 def pair_accuracy(
-    model: ScalarModel, rankings: Sequence[Ranking], micro_batch_tokens: int, workers: Workers = ALONE
+    model: ScalarModel,
+    rankings: Sequence[Ranking],
+    micro_batch_tokens: int | MicroBatches,
+    workers: Workers = ALONE,
 ) -> tuple[float, int, list[list[float]]]:
     """(share of pairs in the right order, pairs that are not ties, scores of each ranking)."""
     scores = score_groups(model, [r.sequences for r in rankings], micro_batch_tokens, workers)
@@ -56,7 +71,7 @@ def normalise(
     model: ScalarModel,
     demonstrations: Sequence[list[int]],
     answers: Sequence[list[int]],
-    micro_batch_tokens: int,
+    micro_batch_tokens: int | MicroBatches,
     workers: Workers = ALONE,
 ) -> None:
     """Set mean and deviation so that `demonstrations` average 0 and raw scores of `answers` vary by 1.

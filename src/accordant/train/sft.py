@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from accordant.model import Transformer
 from accordant.progress import Watcher
 from accordant.text import Example
 from accordant.train.log_probs import score_tokens
+from accordant.train.micro_batches import MicroBatches, noticing_memory
 from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.workers import ALONE, Workers
 
@@ -43,16 +45,20 @@ def epoch_order(sources: Sequence[Weighted], seed: int, epoch: int) -> list[tupl
 
 
 def mean_loss(
-    model: Transformer, examples: Sequence[Example], micro_batch_tokens: int, workers: Workers = ALONE
+    model: Transformer, examples: Sequence[Example], micro_batch_tokens: int | MicroBatches, workers: Workers = ALONE
 ) -> float:
     """Mean negative log-probability of the trained tokens, nats, without gradients."""
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for batch in workers.share(pack_all(examples, micro_batch_tokens, model.device)):
-            total -= float(score_tokens(model, batch).log_probs.sum())
-            count += len(batch.targets)
-    total, count_of_all = workers.sum([total, count])
-    return total / max(1, count_of_all)
+    micro_batches = MicroBatches.of(micro_batch_tokens)
+
+    def loss(batch: PackedBatch) -> float:
+        with noticing_memory(batch.attention.lengths), torch.no_grad():
+            return -float(score_tokens(model, batch).log_probs.sum())
+
+    def attempt() -> float:
+        batches = pack_all(examples, micro_batches.most_tokens, model.device)
+        return sum(workers.map(loss, batches)) / max(1, sum(len(batch.targets) for batch in batches))
+
+    return micro_batches.attempt(attempt)
 
 
 def add_gradient(
@@ -64,12 +70,14 @@ def add_gradient(
     process adds that of its share of them.
     """
     targets = sum(len(batch.targets) for batch in batches)
-    total = 0.0
-    for batch in workers.share(batches):
-        loss = -score_tokens(model, batch).log_probs.sum() / targets
-        (coefficient * loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    return workers.sum([total])[0]
+
+    def add(batch: PackedBatch) -> float:
+        with noticing_memory(batch.attention.lengths):
+            loss = -score_tokens(model, batch).log_probs.sum() / targets
+            (coefficient * loss).backward()  # type: ignore[no-untyped-call]
+            return loss.item()
+
+    return sum(workers.map(add, batches))
 
 
 class SFTStage:
@@ -88,7 +96,7 @@ class SFTStage:
         workers: Workers = ALONE,
     ) -> None:
         self.model, self.sources, self.held_out, self.workers = model, sources, held_out, workers
-        self.settings, self.seed, self.micro_batch_tokens = settings, seed, micro_batch_tokens
+        self.settings, self.seed, self.micro_batches = settings, seed, MicroBatches(micro_batch_tokens)
         self.optimizer = Optimizer(model.parameters(), weight_decay=settings.weight_decay, workers=workers)
         epoch = len(epoch_order(sources, seed, 0))
         self.steps_per_epoch = math.ceil(epoch / settings.batch_examples)
@@ -98,12 +106,12 @@ class SFTStage:
     def advance(self, step: int, watcher: Watcher) -> dict[str, float]:
         """One optimiser step; the loss on held-out dialogues is added at the ends of epochs."""
         settings = self.settings
+        self.micro_batches.tell = partial(watcher.warn, step)
         epoch, place = divmod(step, self.steps_per_epoch)
         start = place * settings.batch_examples
         drawn = epoch_order(self.sources, self.seed, epoch)[start : start + settings.batch_examples]
         examples = [self.sources[s].examples[i] for s, i in drawn]
-        batches = pack_all(examples, self.micro_batch_tokens, self.model.device, self.workers.size)
-        loss = add_gradient(self.model, batches, workers=self.workers)
+        loss = self.micro_batches.attempt(partial(self._add_gradient, examples), self.optimizer.clear)
         rate = linear_schedule(step, self.total, self._warmup, settings.learning_rate)
         norm = self.optimizer.step(rate)
         metrics = {
@@ -113,13 +121,18 @@ class SFTStage:
             "tokens": float(sum(len(e.ids) for e in examples)),
         }
         if self.held_out and (place + 1 == self.steps_per_epoch or step + 1 == self.total):
-            metrics["held_out_loss"] = mean_loss(self.model, self.held_out, self.micro_batch_tokens, self.workers)
+            metrics["held_out_loss"] = mean_loss(self.model, self.held_out, self.micro_batches, self.workers)
         return metrics
+
+    def _add_gradient(self, examples: Sequence[Example]) -> float:
+        batches = pack_all(examples, self.micro_batches.most_tokens, self.model.device, self.workers.size)
+        return add_gradient(self.model, batches, workers=self.workers)
 
     def tensors(self) -> dict[str, Tensor]:
         """See `train.loop.Stage`."""
-        return self.optimizer.tensors()
+        return self.optimizer.tensors() | self.micro_batches.tensors()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `train.loop.Stage`."""
         self.optimizer.restore(tensors)
+        self.micro_batches.restore(tensors)

@@ -7,6 +7,7 @@ from accordant.data.readers import (
     bigbench,
     chat,
     instructions,
+    moderation,
     numbered,
     own,
     plain,
@@ -16,7 +17,7 @@ from accordant.data.readers import (
     xstest,
 )
 from accordant.data.readers.base import Reader
-from accordant.records import Comparison, Demonstration, EvaluationPrompt
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, LabelledText
 
 DEMONSTRATIONS: tuple[Reader[Demonstration], ...] = (
     own.demonstrations,
@@ -50,4 +51,12 @@ PROMPTS: tuple[Reader[EvaluationPrompt], ...] = (
     questions.falseqa,
     questions.selfaware,
     plain.prompts,
+)
+
+LABELLED_TEXTS: tuple[Reader[LabelledText], ...] = (
+    own.labelled_texts,
+    moderation.openai,
+    moderation.davidson,
+    moderation.hatecheck,
+    moderation.surge,
 )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from accordant.data.jsonl import Fields
-from accordant.records import Comparison, Demonstration, EvaluationPrompt, Expectation, Message
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, Expectation, LabelledText, Message
 
-R = TypeVar("R", Demonstration, Comparison, EvaluationPrompt)
+R = TypeVar("R", Demonstration, Comparison, EvaluationPrompt, LabelledText)
 
 _END_MARK = re.compile(r"\s*(###eos_token###|</s>|<\|endoftext\|>|<\|im_end\|>)\s*$")
 

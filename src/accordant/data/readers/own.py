@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from accordant.data.jsonl import Fields
 from accordant.data.readers.base import R, Reader
-from accordant.records import Comparison, Demonstration, EvaluationPrompt
+from accordant.records import Comparison, Demonstration, EvaluationPrompt, LabelledText
 
 NAME = "accordant"
 
@@ -29,3 +29,4 @@ def _reader(record: type[R]) -> Reader[R]:
 demonstrations = _reader(Demonstration)
 comparisons = _reader(Comparison)
 prompts = _reader(EvaluationPrompt)
+labelled_texts = _reader(LabelledText)

@@ -9,12 +9,12 @@ from starlette.concurrency import run_in_threadpool
 
 from accordant.engine import Ask
 from accordant.errors import AccordantError
+from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.answers import AnswerMessage, ChatChoice, ChatCompletion, chat_log_probs, usage
 from accordant.serve.openai.chat import ChatCompletionRequest
 from accordant.serve.openai.chunks import Part, chunks, gather
 from accordant.serve.openai.fields import check_context, check_model
-from accordant.serve.principal import Signed
 from accordant.serve.service import Service, Serving
 from accordant.serve.stream import JobStream, collect, events
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from accordant.engine import Ask
+from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.answers import Completion, TextChoice, text_log_probs, usage
 from accordant.serve.openai.chunks import Part, chunks, gather
 from accordant.serve.openai.completion import CompletionRequest
 from accordant.serve.openai.fields import check_context, check_model
-from accordant.serve.principal import Signed
 from accordant.serve.service import Service, Serving
 from accordant.serve.stream import JobStream, collect, events
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.answers import Model, ModelList
 from accordant.serve.openai.fields import check_model
-from accordant.serve.principal import Signed
 from accordant.serve.service import Service, Serving
 
 router = APIRouter(prefix="/v1", tags=["openai"])

@@ -7,10 +7,10 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 
+from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.chat import TextPart
 from accordant.serve.openai.fields import Body, Words, check_model
-from accordant.serve.principal import Signed
 from accordant.serve.service import Judgement, Serving
 
 router = APIRouter(prefix="/v1", tags=["openai"])

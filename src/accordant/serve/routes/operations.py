@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from accordant.serve.principal import Signed
+from accordant.serve.deps import Signed
 from accordant.serve.service import Serving
 
 router = APIRouter(tags=["operations"])

@@ -8,10 +8,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from accordant.engine import Ask, Sampling
+from accordant.serve.deps import Signed
 from accordant.serve.events import PING, encode
 from accordant.serve.history import fit
 from accordant.serve.job import Job
-from accordant.serve.principal import Signed
 from accordant.serve.requests import About, ChatRequest
 from accordant.serve.service import Serving
 from accordant.serve.stream import JobStream, events
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api", tags=["page"])
 
 
 @router.get("/about")
-async def about(service: Serving, _: Signed) -> About:
+async def about(service: Serving) -> About:
     """What the page says of the model."""
     return service.about
 

@@ -1,11 +1,13 @@
 """Critics: a value for each token's state, learned from what answers got.
 
-`SeparateCritic` is a model of its own; `ValueHead` reads the policy's hidden states. To PPO both look the same.
+`SeparateCritic` is a model of its own and learns after the policy; `ValueHead` reads the policy's hidden states and
+learns with it. Their values, and how they warm up, look the same to PPO.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,6 +18,7 @@ from accordant.data.packing import PackedBatch
 from accordant.errors import AccordantError
 from accordant.model import ScalarModel, Transformer
 from accordant.train.log_probs import predicting_states
+from accordant.train.micro_batches import noticing_memory
 from accordant.train.optimizer import Optimizer
 from accordant.train.ppo import objective
 from accordant.train.ppo.rollout import Rollout, Slice
@@ -46,40 +49,41 @@ class Critic(ABC):
     def own_values(self, batch: PackedBatch) -> Tensor:
         """The value of the state in which each target was chosen, (targets,); only the critic's own weights learn."""
 
-    @abstractmethod
-    def backward(self, policy_loss: Tensor, states: Tensor, part: Slice, fit: Fit, tokens: int) -> float:
-        """Add the gradients of the policy's loss and of the critic's on one slice.
-
-        Args:
-            policy_loss: already divided by `tokens`.
-            states: the policy's hidden states that it comes from, (targets, hidden).
-            part: the slice.
-            fit: what is learned.
-            tokens: of the whole minibatch, over which losses are means.
-
-        Returns:
-            The slice's share of the minibatch's value loss.
-        """
-
     def values(self, rollout: Rollout) -> Tensor:
         """The value before each answer token, (answers, tokens), without gradients."""
-        with torch.no_grad():
-            return rollout.spread(rollout.workers.map(lambda part: self.own_values(part.batch).cpu(), rollout.slices))
 
-    def warm_up(self, rollout: Rollout, returns: Tensor, rate: float) -> dict[str, float]:
-        """Fit the critic alone over several passes, without a clip: no policy is misled by a jump yet."""
-        fit = Fit(rollout, returns, returns, math.inf)
-        passes = self.settings.critic_warmup_epochs
+        def values(part: Slice) -> Tensor:
+            with noticing_memory(part.lengths), torch.no_grad():
+                return self.own_values(part.batch).cpu()
+
+        return rollout.spread(rollout.workers.map(values, rollout.slices))
+
+    def learn(self, fit: Fit, passes: int, rate: float) -> dict[str, float]:
+        """Fit the critic alone, in `passes` over the minibatches; the metric is a mean over them."""
+        minibatches = passes * list(range(len(fit.rollout.minibatches)))
         total = 0.0
-        for minibatch in passes * rollout.minibatches:
-            tokens = sum(len(part.batch.targets) for part in minibatch)
-            for part in rollout.workers.share(minibatch):
+        for number in minibatches:
+            total += fit.rollout.micro_batches.attempt(partial(self._add_gradient, fit, number), self.optimizer.clear)
+            self.optimizer.step(rate)
+        self.optimizer.release()
+        return {"value_loss": total / len(minibatches)}
+
+    def _add_gradient(self, fit: Fit, number: int) -> float:
+        """Add the gradient of a minibatch's value loss, which is returned."""
+        minibatch = fit.rollout.minibatches[number]
+        tokens = sum(len(part.batch.targets) for part in minibatch)
+
+        def add(part: Slice) -> float:
+            with noticing_memory(part.lengths):
                 loss = fit.loss(part, self.own_values(part.batch)) / tokens
                 loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.item()
-            self.optimizer.step(rate)
-        (total,) = rollout.workers.sum([total])
-        return {"value_loss": total / (passes * len(rollout.minibatches))}
+                return loss.item()
+
+        return sum(fit.rollout.workers.map(add, minibatch))
+
+    def warm_up(self, rollout: Rollout, returns: Tensor, rate: float) -> dict[str, float]:
+        """Fit it without a clip: no policy is misled by a jump yet."""
+        return self.learn(Fit(rollout, returns, returns, math.inf), self.settings.critic_warmup_epochs, rate)
 
 
 class SeparateCritic(Critic):
@@ -92,13 +96,6 @@ class SeparateCritic(Critic):
     def own_values(self, batch: PackedBatch) -> Tensor:
         """See `Critic`."""
         return self.model(batch.ids, batch.attention)[batch.predicting]  # type: ignore[no-any-return]
-
-    def backward(self, policy_loss: Tensor, states: Tensor, part: Slice, fit: Fit, tokens: int) -> float:
-        """See `Critic`; one model after the other, so that the activations of only one are held."""
-        policy_loss.backward()  # type: ignore[no-untyped-call]
-        loss = fit.loss(part, self.own_values(part.batch)) / tokens
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
 
 
 class ValueHead(Critic):
@@ -125,7 +122,18 @@ class ValueHead(Critic):
         return states.float() @ self.weight + self.bias
 
     def backward(self, policy_loss: Tensor, states: Tensor, part: Slice, fit: Fit, tokens: int) -> float:
-        """See `Critic`; both losses go through the trunk at once."""
+        """Add the gradients of the policy's loss and of the head's on one slice; both go through the trunk at once.
+
+        Args:
+            policy_loss: already divided by `tokens`.
+            states: the policy's hidden states that it comes from, (targets, hidden).
+            part: the slice.
+            fit: what is learned.
+            tokens: of the whole minibatch, over which losses are means.
+
+        Returns:
+            The slice's share of the minibatch's value loss.
+        """
         loss = fit.loss(part, self.read(states)) / tokens
         (policy_loss + self.settings.value_coefficient * loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()

@@ -3,6 +3,7 @@
 A reward gives an answer one number, which is earned at its last token, or a number for each of its tokens.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -13,8 +14,9 @@ from accordant.errors import BadReward, NotFinite
 from accordant.model import ScalarModel
 from accordant.records import Messages
 from accordant.text import Renderer
+from accordant.train.micro_batches import MicroBatches
 from accordant.train.rankings import render_answer
-from accordant.train.reward import score_sequences
+from accordant.train.reward import score_groups
 
 
 class Reward(Protocol):
@@ -37,19 +39,25 @@ class RewardModelReward:
             the answer's text is tokenised anew.
     """
 
-    def __init__(self, model: ScalarModel, renderer: Renderer, micro_batch_tokens: int, reads_ids: bool = True) -> None:
+    def __init__(
+        self, model: ScalarModel, renderer: Renderer, micro_batch_tokens: int | MicroBatches, reads_ids: bool = True
+    ) -> None:
         self.model, self.renderer = model, renderer
-        self.micro_batch_tokens, self.reads_ids = micro_batch_tokens, reads_ids
+        self.micro_batches, self.reads_ids = MicroBatches.of(micro_batch_tokens), reads_ids
 
     def __call__(self, conversations: Sequence[Messages], answers: Sequence[Generation]) -> list[float]:
-        """See `Reward`."""
-        sequences = [
-            self.renderer.prompt(messages) + answer.ids
-            if self.reads_ids
-            else render_answer(self.renderer, messages, answer.text, answer.ended)
-            for messages, answer in zip(conversations, answers, strict=True)
+        """See `Reward`; the prompt of answers to one conversation that stand together is computed once."""
+        pairs = zip(conversations, answers, strict=True)
+        groups = [
+            [self._sequence(messages, answer) for _, answer in own]
+            for messages, own in itertools.groupby(pairs, key=lambda pair: pair[0])
         ]
-        return score_sequences(self.model, sequences, self.micro_batch_tokens)
+        return list(itertools.chain(*score_groups(self.model, groups, self.micro_batches)))
+
+    def _sequence(self, messages: Messages, answer: Generation) -> list[int]:
+        if self.reads_ids:
+            return self.renderer.prompt(messages) + answer.ids
+        return render_answer(self.renderer, messages, answer.text, answer.ended)
 
 
 class Answer(str):

@@ -1,7 +1,7 @@
 """What one iteration sampled and measured, and its cut into minibatches."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from accordant.engine import Generation
 from accordant.model import Transformer
 from accordant.text import Example
 from accordant.train.log_probs import TokenScores, score_tokens
+from accordant.train.micro_batches import MicroBatches, noticing_memory
 from accordant.train.ppo.reward import Scored
 from accordant.train.workers import ALONE, Workers
 
@@ -22,24 +23,48 @@ class Slice:
     rows: list[int]
     batch: PackedBatch
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each, with its prompt."""
+        return self.batch.attention.lengths
+
 
 @dataclass
 class Rollout:
     """Answers of one iteration.
 
     All tensors are (answers, tokens), right-padded, in float32; `mask` is true on real answer tokens.
-    `minibatches` fixes, before anything is measured, which answers share a forward pass: the old log-probs and
-    those of the first update then come from the same arithmetic, and their ratio is 1. `workers` share the slices.
+    `members` are the numbers of each minibatch's answers; `examples` are all of them, with their prompts.
+    `micro_batches` bound the slices that `workers` share.
     `rewards` are without the KL penalty, as they are learned from; `reward_means` are those of the reward's parts.
     """
 
     answers: list[Generation]
-    minibatches: list[list[Slice]]
+    examples: list[Example]
+    members: list[list[int]]
     mask: Tensor
     sampled_log_probs: Tensor
     rewards: Tensor
     reward_means: dict[str, float]
+    micro_batches: MicroBatches
     workers: Workers = ALONE
+    _cut: dict[int, list[list[Slice]]] = field(default_factory=dict)
+
+    @property
+    def minibatches(self) -> list[list[Slice]]:
+        """The slices of each minibatch, which stay the same until memory does not suffice for one.
+
+        The old log-probs and those of the first update then come from the same arithmetic, and their ratio is 1.
+        """
+        most = self.micro_batches.most_tokens
+        if most not in self._cut:
+            self._cut = {most: [self._slices(members, most) for members in self.members]}
+        return self._cut[most]
+
+    def _slices(self, members: Sequence[int], most_tokens: int) -> list[Slice]:
+        groups = micro_batches([len(self.examples[i].ids) for i in members], most_tokens, self.workers.size)
+        rows = [[members[place] for place in group] for group in groups]
+        return [Slice(own, pack([self.examples[i] for i in own], self.mask.device)) for own in rows]
 
     @property
     def scores(self) -> Tensor:
@@ -69,10 +94,10 @@ class Rollout:
         """Log-probs and entropies of the answers' tokens under `model`, (answers, tokens), without gradients."""
 
         def score(part: Slice) -> list[Tensor]:
-            return [scores.cpu() for scores in score_tokens(model, part.batch, temperature, with_entropy=True)]
+            with noticing_memory(part.lengths), torch.no_grad():
+                return [scores.cpu() for scores in score_tokens(model, part.batch, temperature, with_entropy=True)]
 
-        with torch.no_grad():
-            scored = self.workers.map(score, self.slices)
+        scored = self.workers.map(score, self.slices)
         return TokenScores(*(self.spread(of_slices) for of_slices in zip(*scored, strict=True)))
 
 
@@ -82,7 +107,7 @@ def build_rollout(
     scored: Sequence[Scored],
     minibatches: int,
     order: Sequence[int],
-    micro_batch_tokens: int,
+    micro_batch_tokens: int | MicroBatches,
     device: torch.device | str,
     workers: Workers = ALONE,
 ) -> Rollout:
@@ -96,18 +121,9 @@ def build_rollout(
         return padded
 
     size = len(answers) // minibatches
-    cut = []
-    for start in range(0, len(answers), size):
-        members = list(order[start : start + size])
-        sizes = [len(prompts[i]) + lengths[i] for i in members]
-        groups = micro_batches(sizes, micro_batch_tokens, workers.size)
-        cut.append([_slice([members[g] for g in group], prompts, answers, device) for group in groups])
+    members = [list(order[start : start + size]) for start in range(0, len(answers), size)]
+    examples = [Example.of_answer(prompt, answer.ids) for prompt, answer in zip(prompts, answers, strict=True)]
     sampled, rewards = lay_out(answer.log_probs for answer in answers), lay_out(own.rewards for own in scored)
     means = {name: sum(own.parts[name] for own in scored) / len(scored) for name in scored[0].parts}
-    return Rollout(answers, cut, mask, sampled, rewards, means, workers)
-
-
-def _slice(
-    rows: list[int], prompts: Sequence[list[int]], answers: Sequence[Generation], device: torch.device | str
-) -> Slice:
-    return Slice(rows, pack([Example.of_answer(prompts[i], answers[i].ids) for i in rows], device))
+    bound = MicroBatches.of(micro_batch_tokens)
+    return Rollout(answers, examples, members, mask, sampled, rewards, means, bound, workers)

@@ -11,7 +11,7 @@ from accordant.config import GuardsSection, PPOSection
 from accordant.data.packing import pack_all
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError, NotFinite
-from accordant.machine import return_freed_memory
+from accordant.machine import trim_freed_memory
 from accordant.model import ScalarModel, Transformer
 from accordant.model.linear import unpack_linear_layers
 from accordant.model.lora import adapters_off, add_adapters, merge_adapters
@@ -22,10 +22,11 @@ from accordant.text.variety import distinct_2
 from accordant.train.alarm import Alarm
 from accordant.train.draws import drawn_in_turn, shuffled
 from accordant.train.log_probs import predicting_states, score_states
+from accordant.train.micro_batches import MicroBatches, noticing_memory
 from accordant.train.optimizer import Optimizer, linear_schedule
 from accordant.train.ppo import objective
 from accordant.train.ppo.control import AdaptiveKL, RunningScale
-from accordant.train.ppo.critic import Critic, Fit, make_critic
+from accordant.train.ppo.critic import Critic, Fit, ValueHead, make_critic
 from accordant.train.ppo.guards import ONLY_FAULTS, Evidence, Guards, Tripped, require_finite
 from accordant.train.ppo.reward import Reward, Scored, require_finite_rewards, score_answers, with_total
 from accordant.train.ppo.rollout import Rollout, Slice, build_rollout
@@ -76,7 +77,7 @@ class PPOStage:
             raise AccordantError("a reference is needed unless ppo.lora_rank is set: the policy itself changes")
         self.policy, self.reference, self.reward = policy, policy if reference is None else reference, reward
         self.renderer, self.conversations, self.settings = renderer, conversations, settings
-        self.seed, self.micro_batch_tokens, self.pretraining = seed, micro_batch_tokens, pretraining
+        self.seed, self.micro_batches, self.pretraining = seed, MicroBatches(micro_batch_tokens), pretraining
         self.workers = workers
         self.engine = Engine(policy, renderer, rows=settings.episodes)
         self.optimizer = Optimizer(policy.parameters(), workers=workers)
@@ -103,10 +104,17 @@ class PPOStage:
             raise Alarm(str(fault), self.evidence.rows(), self.guards.roll_backs, go_back) from fault
 
     def _iterate(self, step: int, watcher: Watcher) -> dict[str, float]:
-        settings = self.settings
+        self.micro_batches.tell = partial(watcher.warn, step)
         drawn = self._draw(step)
         rollout = self._sample(drawn, step)
-        return_freed_memory()  # or what sampling has freed and what the update takes would add up to the peak
+        trim_freed_memory()  # or what sampling has freed and what the update takes would add up to the peak
+        # Where memory does not suffice before the first optimiser step, all of it is done again on the same answers.
+        metrics = self.micro_batches.attempt(partial(self._learn, step, rollout), self._clear)
+        watcher.sample(drawn[0][-1].content, rollout.answers[0].text)
+        return metrics
+
+    def _learn(self, step: int, rollout: Rollout) -> dict[str, float]:
+        settings = self.settings
         old_log_probs, entropy = rollout.score(self.policy, settings.temperature)
         with adapters_off(self.policy):
             reference = rollout.score(self.reference, settings.temperature).log_probs
@@ -120,13 +128,12 @@ class PPOStage:
             raw = objective.group_advantages(rewards, settings.answers_per_prompt)
             advantages = objective.whiten(torch.where(rollout.mask, raw[:, None], 0.0), rollout.mask)
             measured = self._update(step, rollout, old_log_probs, advantages)
-        watcher.sample(drawn[0][-1].content, rollout.answers[0].text)
         mask = rollout.mask
         kl_per_sequence = torch.where(mask, kl, 0).sum(-1).mean().item()
         coefficient = self.kl_control.coefficient
         self.kl_control.update(kl_per_sequence, len(rollout.answers))
         variety = distinct_2([answer.text for answer in rollout.answers])
-        return_freed_memory()
+        trim_freed_memory()
         return measured | {
             "reward": rollout.scores.mean().item(),
             **{f"reward_{name}": mean for name, mean in rollout.reward_means.items()},
@@ -170,7 +177,7 @@ class PPOStage:
         scored = self._score(conversations, answers)
         order = shuffled(len(answers), self.seed, 2 * step + 1)
         return build_rollout(
-            prompts, answers, scored, settings.minibatches, order, self.micro_batch_tokens, self.policy.device,
+            prompts, answers, scored, settings.minibatches, order, self.micro_batches, self.policy.device,
             self.workers,
         )  # fmt: skip
 
@@ -209,7 +216,10 @@ class PPOStage:
     def _learn_with_critic(
         self, step: int, rollout: Rollout, old_log_probs: Tensor, rewards: Tensor, critic: Critic
     ) -> dict[str, float]:
-        """Advantages by the critic, and the updates of both; at first of the critic alone."""
+        """Advantages by the critic, and the updates of both; at first of the critic alone.
+
+        A critic of its own learns after the policy; neither reads what the other changes, and one's gradients are held.
+        """
         settings, mask = self.settings, rollout.mask
         warming_up = step < settings.critic_warmup_iterations
         # At first the critic learns what answers really got (lambda 1): its own first values of prefixes are noise.
@@ -220,45 +230,80 @@ class PPOStage:
         if warming_up:
             measured = critic.warm_up(rollout, returns, self.guards.rate_share * settings.critic_learning_rate)
         else:
-            fit = Fit(rollout, values, returns, settings.value_clip)
-            measured = self._update(step, rollout, old_log_probs, objective.whiten(raw, mask), fit)
+            fit, advantages = Fit(rollout, values, returns, settings.value_clip), objective.whiten(raw, mask)
+            if isinstance(critic, ValueHead):
+                measured = self._update(step, rollout, old_log_probs, advantages, fit)
+            else:
+                measured = self._update(step, rollout, old_log_probs, advantages)
+                measured |= critic.learn(fit, settings.epochs, self._critic_rate(step))
         return measured | {"explained_variance": objective.explained_variance(values, returns, mask)}
 
     def _update(
         self, step: int, rollout: Rollout, old_log_probs: Tensor, advantages: Tensor, fit: Fit | None = None
     ) -> dict[str, float]:
-        """All epochs and minibatches; metrics are means over them."""
+        """All epochs and minibatches, with `fit` of a value head, too; metrics are means over them."""
         settings = self.settings
-        before, last = settings.critic_warmup_iterations if fit else 0, settings.last_rate_share
-        left = self.guards.rate_share
-        rate = left * linear_schedule(
+        before, last = settings.critic_warmup_iterations if self.critic else 0, settings.last_rate_share
+        rate = self.guards.rate_share * linear_schedule(
             step - before, settings.iterations - before, settings.warmup_iterations, settings.learning_rate, last
         )
-        critic_rate = left * linear_schedule(step, settings.iterations, 0, settings.critic_learning_rate, last)
         sums: dict[str, float] = {}
-        for epoch, (number, minibatch) in itertools.product(range(settings.epochs), enumerate(rollout.minibatches)):
-            tokens = sum(len(part.batch.targets) for part in minibatch)
-            names = ("policy_loss", "clip_fraction", "approximate_kl", *(["value_loss"] if fit else []))
-            metrics, gaps = dict.fromkeys(names, 0.0), [0.0]
-            for part in self.workers.share(minibatch):
-                old, gains = rollout.gather(part, old_log_probs), rollout.gather(part, advantages)
-                gaps.append(self._add_gradients(part, old, gains, fit, tokens, metrics))
-            if epoch == number == 0:
-                self.guards.check_ratio(
-                    self.workers.largest(gaps),
-                    "new to old probabilities",
-                    "they do not come from the same arithmetic",
-                )
-            metrics = dict(zip(names, self.workers.sum(list(metrics.values())), strict=True))
-            if self.critic:
-                self.critic.optimizer.step(critic_rate)
-            if settings.ptx_coefficient:
-                metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
+        for epoch, number in itertools.product(range(settings.epochs), range(settings.minibatches)):
+            add = partial(self._add_minibatch, step, epoch, number, rollout, old_log_probs, advantages, fit)
+            first = epoch == number == 0  # then nothing is learned yet, and `_iterate` sees to memory
+            metrics = add() if first else self.micro_batches.attempt(add, self._clear)
+            if self.critic and fit:
+                self.critic.optimizer.step(self._critic_rate(step))
             metrics["gradient_norm"] = self.optimizer.step(rate)
             self._move_average()
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
+        self.optimizer.release()
         return sums
+
+    def _critic_rate(self, step: int) -> float:
+        settings = self.settings
+        return self.guards.rate_share * linear_schedule(
+            step, settings.iterations, 0, settings.critic_learning_rate, settings.last_rate_share
+        )
+
+    def _add_minibatch(
+        self,
+        step: int,
+        epoch: int,
+        number: int,
+        rollout: Rollout,
+        old_log_probs: Tensor,
+        advantages: Tensor,
+        fit: Fit | None,
+    ) -> dict[str, float]:
+        """Add the gradients of a minibatch, of the policy, the critic and the dialogues of PPO-ptx; returns metrics."""
+        minibatch = rollout.minibatches[number]
+        tokens = sum(len(part.batch.targets) for part in minibatch)
+        names = ("policy_loss", "clip_fraction", "approximate_kl", *(["value_loss"] if fit else []))
+
+        def add(part: Slice) -> tuple[dict[str, float], float]:
+            with noticing_memory(part.lengths):
+                old, gains = rollout.gather(part, old_log_probs), rollout.gather(part, advantages)
+                own = dict.fromkeys(names, 0.0)
+                return own, self._add_gradients(part, old, gains, fit, tokens, own)
+
+        found = self.workers.map(add, minibatch)
+        if epoch == number == 0:
+            self.guards.check_ratio(
+                self.workers.largest([gap for _, gap in found]),
+                "new to old probabilities",
+                "they do not come from the same arithmetic",
+            )
+        metrics = {name: sum(own[name] for own, _ in found) for name in names}
+        if self.settings.ptx_coefficient:
+            metrics["ptx_loss"] = self._pretraining_gradient(step, epoch, number)
+        return metrics
+
+    def _clear(self) -> None:
+        """Forget gathered gradients."""
+        for _, optimizer in self._optimizers():
+            optimizer.clear()
 
     def _add_gradients(
         self,
@@ -269,11 +314,11 @@ class PPOStage:
         tokens: int,
         metrics: dict[str, float],
     ) -> float:
-        """Add the gradients of one slice, of the policy and of the critic; returns the largest |ratio - 1|."""
+        """Add the gradients of one slice, of the policy and of a value head; returns the largest |ratio - 1|."""
         states = predicting_states(self.policy, part.batch)
         log_probs = score_states(self.policy, states, part.batch.targets, self.settings.temperature).log_probs
         loss, clipped = objective.policy_loss(log_probs, old_log_probs, advantages, self.settings.clip)
-        if self.critic and fit:
+        if fit and isinstance(self.critic, ValueHead):
             metrics["value_loss"] += self.critic.backward(loss / tokens, states, part, fit, tokens)
         else:
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
@@ -289,7 +334,7 @@ class PPOStage:
         draw = (step * settings.epochs + epoch) * settings.minibatches + number
         chosen = shuffled(len(self.pretraining), self.seed + 1, draw)[: settings.ptx_examples]
         examples = [self.pretraining[i] for i in chosen]
-        batches = pack_all(examples, self.micro_batch_tokens, self.policy.device, self.workers.size)
+        batches = pack_all(examples, self.micro_batches.most_tokens, self.policy.device, self.workers.size)
         return add_gradient(self.policy, batches, settings.ptx_coefficient, self.workers)
 
     def _move_average(self) -> None:
@@ -328,6 +373,7 @@ class PPOStage:
             | {f"average.{i}": t for i, t in enumerate(self.average)}
             | {"adapted": torch.tensor(adapted, dtype=torch.float64)}
             | {"guards": torch.tensor(self.guards.numbers(), dtype=torch.float64)}
+            | self.micro_batches.tensors()
         )
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -340,6 +386,7 @@ class PPOStage:
         self.kl_control.coefficient, *scale = tensors["adapted"].tolist()
         self.reward_scale = RunningScale(*scale)
         self.guards.restore(tensors["guards"].tolist())
+        self.micro_batches.restore(tensors)
 
     def _go_back(self, tensors: dict[str, Tensor]) -> None:
         """Take over an earlier state and go on from it otherwise: at halved learning rates, with other answers."""

@@ -1,0 +1,124 @@
+"""The encoder: BERT (Devlin et al. 2019) as sentence embeddings use it, token ids in, one vector a text out."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from accordant.errors import AccordantError
+from accordant.files import read_json
+from accordant.model.hub import read_weights
+from accordant.model.linear import Linear, pack_linear_layers
+
+_NAMES = {
+    "embeddings.word_embeddings": "words",
+    "embeddings.position_embeddings": "positions",
+    "embeddings.token_type_embeddings": "types",
+    "embeddings.LayerNorm": "norm",
+    "encoder.layer": "layers",
+    "attention.self.": "",
+    "attention.output.dense": "mixed",
+    "attention.output.LayerNorm": "mixed_norm",
+    "intermediate.dense": "widen",
+    "output.dense": "narrow",
+    "output.LayerNorm": "narrow_norm",
+}
+"""The hub's names of parts and ours, in the order in which they are replaced."""
+_UNUSED = ("pooler.", "embeddings.position_ids")
+
+
+class BertConfig(NamedTuple):
+    """Shape of an encoder."""
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    mlp: int
+    positions: int
+    types: int
+    epsilon: float
+
+    @classmethod
+    def read(cls, folder: Path) -> "BertConfig":
+        """The shape in `config.json`; another kind of model is an AccordantError."""
+        raw = read_json(folder / "config.json")
+        if raw.get("model_type") != "bert" or raw.get("hidden_act") != "gelu":
+            raise AccordantError(f"{folder}/config.json is not that of a BERT encoder with GELU")
+        names = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"]
+        names += ["max_position_embeddings", "type_vocab_size", "layer_norm_eps"]
+        if missing := [name for name in names if name not in raw]:
+            raise AccordantError(f"{folder}/config.json lacks the field {missing[0]!r}")
+        return cls(*(raw[name] for name in names))
+
+
+class Layer(nn.Module):
+    """Attention to all tokens of the text, then a two-layer MLP; the norms come after each."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query, self.key, self.value, self.mixed = (Linear(config.hidden, config.hidden) for _ in range(4))
+        self.mixed_norm = nn.LayerNorm(config.hidden, config.epsilon)
+        self.widen, self.narrow = Linear(config.hidden, config.mlp), Linear(config.mlp, config.hidden)
+        self.narrow_norm = nn.LayerNorm(config.hidden, config.epsilon)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """(texts, tokens, hidden) to the same; `seen` (texts, 1, 1, tokens) is false where there is padding."""
+        parts = (self.query(x), self.key(x), self.value(x))
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen).transpose(1, 2).flatten(2)
+        x = self.mixed_norm(x + self.mixed(mixed))
+        return self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))  # type: ignore[no-any-return]
+
+
+class Bert(nn.Module):
+    """Embeddings and layers."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.words = nn.Embedding(config.vocabulary, config.hidden)
+        self.positions = nn.Embedding(config.positions, config.hidden)
+        self.types = nn.Embedding(config.types, config.hidden)
+        self.norm = nn.LayerNorm(config.hidden, config.epsilon)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+
+    def forward(self, ids: Tensor, seen: Tensor) -> list[Tensor]:
+        """Ids and mask, both (texts, tokens), to the hidden states (texts, tokens, hidden) after each layer."""
+        x = self.norm(self.words(ids) + self.positions.weight[: ids.shape[1]] + self.types.weight[0])
+        states = []
+        for layer in self.layers:
+            x = layer(x, seen[:, None, None])
+            states.append(x)
+        return states
+
+
+def pool(hidden: Tensor, seen: Tensor) -> Tensor:
+    """The mean of the tokens' states, at length 1 (Reimers & Gurevych 2019): (texts, hidden) in float32."""
+    return F.normalize((hidden.float() * seen[..., None]).sum(1), dim=-1)
+
+
+def load_bert(folder: Path, dtype: torch.dtype) -> Bert:
+    """Read an encoder in the hub's format.
+
+    Raises:
+        AccordantError: when a weight is missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        model = Bert(BertConfig.read(folder))
+    weights = {}
+    for name, weight in read_weights(folder).items():
+        short = name.removeprefix("bert.")
+        if not short.startswith(_UNUSED):
+            for theirs, ours in _NAMES.items():
+                short = short.replace(theirs, ours)
+            weights[short] = weight.to(dtype)
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise AccordantError(f"{folder}: {str(error).splitlines()[1].strip()}") from None
+    pack_linear_layers(model)
+    return model.requires_grad_(False).eval()

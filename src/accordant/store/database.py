@@ -1,0 +1,147 @@
+"""One database: SQLite in the workspace, or PostgreSQL by URL; sessions that read, and sessions that write."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
+
+from accordant.errors import AccordantError
+from accordant.files import explain_os_errors, workspace
+
+PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",  # a commit is on the disk before it is acknowledged
+    "foreign_keys = ON",
+    "busy_timeout = 10000",
+    "secure_delete = ON",  # what is deleted is overwritten
+)
+
+
+class NotFound(AccordantError):
+    """There is no such row, or it is somebody else's: nobody learns which."""
+
+
+class Changed(AccordantError):
+    """Somebody else changed it in between."""
+
+
+class Unusable(AccordantError):
+    """The database does not answer, or not now."""
+
+
+class Database:
+    """Engine and sessions. Nothing is created or migrated here: see `accordant.store.migrate`.
+
+    Args:
+        url: `sqlite:///FILE`, `postgresql://USER@HOST/NAME`, or None for `accordant.db` in the workspace.
+
+    Raises:
+        AccordantError: when the URL is no database's, or its driver is not installed.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        try:
+            place = sa.make_url(url or f"sqlite:///{workspace() / 'accordant.db'}")
+            if place.drivername in ("postgres", "postgresql"):
+                place = place.set(drivername="postgresql+psycopg")
+            self.is_sqlite = place.get_backend_name() == "sqlite"
+            if self.is_sqlite and place.database in (None, "", ":memory:"):
+                raise AccordantError("the database must be a file: sqlite:///FILE")
+            self.engine = sa.create_engine(place, pool_size=8, max_overflow=40)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise AccordantError(f"{url} is no database URL: use sqlite:///FILE or postgresql://...") from error
+        except ModuleNotFoundError as error:
+            raise AccordantError(f'{error.name} is missing; install it: pip install "accordant[postgres]"') from None
+        self.name = place.render_as_string(hide_password=True)
+        self._writing: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self.is_sqlite:
+            # SQLite lets one write at a time; in one process a lock is a fairer line than its waiting and trying again.
+            self._writing = threading.Lock()
+            sa.event.listen(self.engine, "connect", _set_up)
+            sa.event.listen(self.engine, "begin", _begin)
+            path = Path(str(place.database))
+            with explain_os_errors(f"opening {path}"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.exists():
+                    path.touch(mode=0o600)  # nobody else's to read, nor the log beside it
+        self._writer = self.engine.execution_options(writes=True)
+        self._must_scrub = False
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session on one moment's state (SQLite), which changes nothing."""
+        with self._explained(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction: committed and on the disk when the block has ended well, else rolled back."""
+        with (
+            self._explained(),
+            self._writing,
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        """A bare connection in a transaction that writes, for migrations and restoring."""
+        with self._explained(), self._writing, self._writer.begin() as connection:
+            yield connection
+
+    def forget_deleted(self) -> None:
+        """Deleted text is overwritten in the file; empty the write-ahead log, which still holds older pages.
+
+        While somebody reads an older state the log cannot be emptied; `upkeep` tries again.
+        """
+        if not self.is_sqlite:
+            return
+        with self._writing, contextlib.closing(self.engine.raw_connection()) as connection:
+            connection.execute("PRAGMA busy_timeout = 500")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute("PRAGMA busy_timeout = 10000")
+            self._must_scrub = bool(busy)
+
+    def upkeep(self) -> None:
+        """Finish what `forget_deleted` could not."""
+        if self._must_scrub:
+            self.forget_deleted()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            reason = str(error.orig).strip().splitlines()[0]
+            raise Unusable(f"the database {self.name} cannot be used: {reason}") from error
+        except IntegrityError as error:
+            raise Changed("somebody else wrote the same, or deleted it, at the same moment; try again") from error
+
+
+def insert_into(session: Session, table: type[Any]) -> Any:
+    """An INSERT that knows what to do on conflict, which both databases have and SQLAlchemy keeps apart."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
+
+
+def _set_up(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin below, not when the driver thinks fit
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A transaction that reads first and writes then can fail in the middle; one that will write says so at once.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,94 @@
+"""Everything of a person, to take away: as documents that say what they are without us."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from accordant.store import conversations, keys, usage, verdicts
+from accordant.store.schema import Generation, Message, User
+
+_MADE_BY = ("model", "temperature", "top_p", "max_tokens", "seed", "turns_left_out", "status", "finish", "error")
+
+
+def account(session: Session, user: User) -> dict[str, Any]:
+    """The account itself: name, roles, keys (never their secrets), usage."""
+    return {
+        "id": user.id,
+        "name": user.name,
+        "roles": user.roles,
+        "created_at": user.created_at.isoformat(),
+        "keys": [
+            {
+                "id": key.id,
+                "name": key.name,
+                "prefix": key.prefix,
+                "created_at": key.created_at.isoformat(),
+                "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+            }
+            for key, _ in keys.of_user(session, user.id)
+        ],
+        "usage": [
+            {
+                "day": row.day.isoformat(),
+                "key": row.key_id or None,
+                "requests": row.requests,
+                "prompt_tokens": row.prompt_tokens,
+                "answer_tokens": row.answer_tokens,
+            }
+            for row in usage.of_user(session, user.id, most_days=100_000)
+        ],
+    }
+
+
+def conversation(session: Session, user_id: str, conversation_id: str) -> dict[str, Any]:
+    """A whole conversation: all branches in the order of writing, how each answer was made, what moderation said.
+
+    Raises:
+        NotFound: when it is not this user's.
+    """
+    found = conversations.opened(session, user_id, conversation_id, most=1).conversation
+    rows = session.execute(
+        sa.select(Message, Generation)
+        .outerjoin(Generation, Generation.message_id == Message.id)
+        .where(Message.conversation_id == conversation_id)
+        .order_by(Message.number)
+    ).all()
+    judged = verdicts.of_conversation(session, conversation_id)
+    return {
+        "id": found.id,
+        "title": found.title,
+        "system": found.system,
+        "consent": found.consent,
+        "created_at": found.created_at.isoformat(),
+        "updated_at": found.updated_at.isoformat(),
+        "leaf": found.leaf_id,
+        "messages": [
+            {
+                "id": message.id,
+                "parent": message.parent_id,
+                "role": message.role,
+                "content": message.content,
+                "created_at": message.created_at.isoformat(),
+                "made_by": {name: getattr(made, name) for name in _MADE_BY} if made else None,
+                "verdicts": [
+                    {"action": one.action, "categories": one.categories, "classifier": one.classifier}
+                    for one in judged.get(message.id, [])
+                ],
+            }
+            for message, made in rows
+        ],
+    }
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The path of `conversation(...)` that is shown, to read."""
+    messages = {message["id"]: message for message in document["messages"]}
+    parts, place = [], document["leaf"]
+    while place:
+        message = messages[place]
+        parts.append(f"## {message['role'].capitalize()}\n\n{message['content']}")
+        place = message["parent"]
+    if document["system"]:
+        parts.append(f"## System\n\n{document['system']}")
+    return "\n\n".join([f"# {document['title'] or 'Conversation'}", *reversed(parts)]) + "\n"

@@ -1,0 +1,106 @@
+"""Up and down with data, and databases of other versions."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from accordant.errors import AccordantError
+from accordant.store import conversations, keys, users
+from accordant.store.database import Database
+from accordant.store.migrate import downgrade, newest, open_database, revision, upgrade
+from accordant.store.schema import Base
+
+
+def tables(database: Database) -> set[str]:
+    with database.engine.connect() as connection:
+        return set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def test_the_migrations_make_what_the_schema_says(empty_url: str) -> None:
+    database = open_database(empty_url)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    assert tables(database) == set(Base.metadata.tables)
+    database.close()
+
+
+def test_up_and_down_with_data(empty_url: str) -> None:
+    database = Database(empty_url)
+    assert revision(database) is None
+    upgrade(database, "0001")
+    with database.write() as session:
+        ada = users.add(session, "ada", "digest", ["trainer"]).id
+        key = keys.add(session, ada, "laptop").text
+    upgrade(database)
+    with database.write() as session:
+        one = conversations.create(session, ada, title="kept until the next step down").id
+    with database.read() as session:
+        assert conversations.opened(session, ada, one, 1).conversation.title == "kept until the next step down"
+    downgrade(database, "0001")
+    assert revision(database) == "0001"
+    assert "conversations" not in tables(database)
+    with database.read() as session:
+        found = keys.find(session, key)
+        assert found
+        assert (found[1].id, found[1].roles, found[1].password_hash) == (ada, ["user", "trainer"], "digest")
+    upgrade(database)
+    with database.read() as session:
+        assert users.named(session, "ada").id == ada
+        assert not conversations.ids_of(session, ada)
+    downgrade(database, "base")
+    assert tables(database) == set()
+    database.close()
+
+
+def test_a_migration_that_fails_changes_nothing(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    database = Database(empty_url)
+    upgrade(database, "0001")
+    before = tables(database)
+    create = op.create_table
+
+    def fail_at_the_last(name: str, *arguments: object) -> object:
+        if name == "verdicts":
+            raise AccordantError("the power is out")
+        return create(name, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(op, "create_table", fail_at_the_last)
+    with pytest.raises(AccordantError, match="power"):
+        upgrade(database)
+    assert (revision(database), tables(database)) == ("0001", before)
+    database.close()
+
+
+def test_an_older_and_a_newer_database_are_refused_with_what_to_do(empty_url: str) -> None:
+    database = Database(empty_url)
+    upgrade(database, "0001")
+    with pytest.raises(AccordantError, match="back it up, then run accordant store upgrade"):
+        open_database(empty_url)
+    upgrade(database)
+    open_database(empty_url).close()
+    with database.connect() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(AccordantError, match="written by a newer version"):
+        open_database(empty_url)
+    database.close()
+
+
+def test_of_several_that_open_a_new_one_at_once_one_makes_it(empty_url: str) -> None:
+    found: list[str | None] = []
+
+    def work() -> None:
+        database = open_database(empty_url)
+        found.append(revision(database))
+        database.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [newest()] * 3
