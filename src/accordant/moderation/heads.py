@@ -64,7 +64,7 @@ def fit_logistic(
         logits = turned @ found.T + intercepts
         losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, row_weights, reduction="sum")
         total: torch.Tensor = losses + (penalty * (found @ back).square().sum(1)).sum() / 2
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         return total
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
