@@ -11,7 +11,7 @@ for one function of the library.
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,10 @@ from tests.reference import small_language as language
 from torch import Tensor
 
 from accordant.config import PPOSection
+from accordant.engine import Generation
+from accordant.records import Messages
 from accordant.train.ppo import objective
+from accordant.train.ppo.reward import Scored, score_answers, with_total
 from accordant.train.ppo.stage import PPOStage
 
 SEEDS = (0, 1, 2)
@@ -56,7 +59,7 @@ def padding_counted(values: Tensor, mask: Tensor) -> Tensor:
 
 def score_on_every_token(scores: Tensor, kl: Tensor, mask: Tensor, kl_coefficient: float) -> Tensor:
     """The answer's score, given for each of its tokens."""
-    return torch.where(mask, scores[:, None] - kl_coefficient * kl, 0.0)
+    return torch.where(mask, scores.sum(-1, keepdim=True) - kl_coefficient * kl, 0.0)
 
 
 def rewards_whitened(scores: Tensor, kl: Tensor, mask: Tensor, kl_coefficient: float) -> Tensor:
@@ -71,11 +74,16 @@ def never_negative(log_probs: Tensor, reference: Tensor) -> Tensor:
     return _kl_k1(log_probs, reference).clamp_min(0)
 
 
-def penalty_subtracted(stage: PPOStage, conversations: Any, answers: Any) -> list[float]:
+def penalty_subtracted(
+    stage: PPOStage, conversations: Sequence[Messages], answers: Sequence[Generation]
+) -> list[Scored]:
     """An answer that does not end keeps its score, less what would have replaced it."""
-    scores = stage.reward(conversations, answers)
-    missing = stage.settings.missing_end_score
-    return [score + (0.0 if answer.ended else missing) for score, answer in zip(scores, answers, strict=True)]
+    scored = score_answers(stage.reward, conversations, answers)
+    penalty = stage.settings.missing_end_score
+    return [
+        own if answer.ended else own._replace(rewards=with_total(own.rewards, sum(own.rewards) + penalty))
+        for own, answer in zip(scored, answers, strict=True)
+    ]
 
 
 _token_rewards, _kl_k1 = objective.token_rewards, objective.kl_k1
@@ -99,7 +107,7 @@ ABLATIONS = {
     "padding counted in whitening": Ablation(faults=((objective, "whiten", padding_counted),)),
     "rewards whitened, too": Ablation(faults=((objective, "token_rewards", rewards_whitened),)),
     "score on every token": Ablation(faults=((objective, "token_rewards", score_on_every_token),)),
-    "penalty for no end subtracted": Ablation(faults=((PPOStage, "_scores", penalty_subtracted),)),
+    "penalty for no end subtracted": Ablation(faults=((PPOStage, "_score", penalty_subtracted),)),
     "no KL": Ablation({"kl_coefficient_per_token": 0.0}),
     "KL never negative": Ablation(faults=((objective, "kl_k1", never_negative),)),
     "KL by k2 in the reward": Ablation(faults=((objective, "kl_k1", objective.kl_k2),)),

@@ -87,7 +87,9 @@ def test_the_cache_is_counted() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("lengths", [[40, 40], [31, 17, 9, 30], [300, 200]], ids=["equal", "ragged", "long"])
+@pytest.mark.parametrize(
+    "lengths", [[40, 40], [31, 17, 9, 30], [100, 70, 20], [300, 200]], ids=["equal", "ragged", "apart", "long"]
+)
 @pytest.mark.parametrize("rank", [0, 4])
 def test_what_a_pass_keeps_is_counted(lengths: list[int], dtype: torch.dtype, rank: int) -> None:
     model = tiny_model().to(dtype)
@@ -95,7 +97,7 @@ def test_what_a_pass_keeps_is_counted(lengths: list[int], dtype: torch.dtype, ra
         add_adapters(model, rank, 1.0, 0)
     batch = pack(examples(lengths))
     found = kept(lambda: score_tokens(model, batch).log_probs.sum(), model.parameters())
-    assert found == pytest.approx(Shape(model.config, dtype.itemsize).activations(lengths, rank), rel=0.03)
+    assert found == pytest.approx(Shape(model.config, dtype.itemsize).activations(lengths, rank), rel=0.05)
 
 
 @pytest.mark.parametrize("own", [([9, 14], [20, 3], [8, 8]), ([200, 90], [150, 60])], ids=["short", "long"])
@@ -105,4 +107,4 @@ def test_a_ranking_is_counted_as_one_sequence(own: tuple[list[int], ...]) -> Non
     batch = pack_branches(groups)
     found = kept(lambda: model.raw(batch.ids, batch.attention)[batch.last].sum(), model.parameters())
     tokens = [own.tokens for own in groups]
-    assert found == pytest.approx(Shape(model.config, 4).activations(tokens, branched=True), rel=0.03)
+    assert found == pytest.approx(Shape(model.config, 4).activations(tokens, branched=True), rel=0.05)

@@ -93,7 +93,7 @@ def _places(paths: list[Path] | None) -> list[Path]:
 
 
 def _print_figures(figures: dict[str, Any]) -> None:
-    table = Table("category", "texts", "positive", "AUPRC", "95% interval", "chance", "calibration error", box=None)
+    table = Table("category", "texts", "positive", "AUPRC", "95% interval", "chance", "calibration", box=None)
     for name, one in figures["categories"].items():
         if "auprc" not in one:
             table.add_row(name, "-", "0", "-", "-", "-", "-")
@@ -111,7 +111,7 @@ def _print_figures(figures: dict[str, Any]) -> None:
         console.print(f"{name}, {one['texts']:,} harmless: {', '.join(shares)}", highlight=False, soft_wrap=True)
     spent = figures["milliseconds"]
     console.print(
-        f"one message: {spent['median']:.1f} ms (median), {spent['p95']:.1f} ms (95%), {spent['threads']} thread(s)",
+        f"one message: {spent['median']:.1f} ms of CPU (median), {spent['p95']:.1f} ms (95%)",
         highlight=False,
     )
     for note in figures["notes"]:

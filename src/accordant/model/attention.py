@@ -45,6 +45,18 @@ class Attention(Protocol):
         """
 
 
+def rectangles(lengths: Sequence[int]) -> list[slice]:
+    """Runs of sequences of like lengths, which share a rectangle on a CPU."""
+    lengths = [max(length, _TINY) for length in lengths]
+    starts, least, most = [0], lengths[0], lengths[0]
+    for row, length in enumerate(lengths):
+        least, most = min(least, length), max(most, length)
+        if least < _ALIKE * most:
+            starts.append(row)
+            least = most = length
+    return [slice(a, b) for a, b in itertools.pairwise([*starts, len(lengths)])]
+
+
 class PackedAttention:
     """Causal attention within each of several sequences laid end to end.
 
@@ -90,14 +102,7 @@ class PackedAttention:
     @cached_property
     def _parts(self) -> "list[PackedAttention]":
         """One for each run of sequences of like lengths."""
-        lengths = [max(length, _TINY) for length in self.lengths]
-        starts, least, most = [0], lengths[0], lengths[0]
-        for row, length in enumerate(lengths):
-            least, most = min(least, length), max(most, length)
-            if least < _ALIKE * most:
-                starts.append(row)
-                least = most = length
-        return [self._part(slice(a, b)) for a, b in itertools.pairwise([*starts, self._rows])]
+        return [self._part(rows) for rows in rectangles(self.lengths)]
 
     def _part(self, rows: slice) -> "PackedAttention":
         return PackedAttention(self.lengths[rows], self.positions.device)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from accordant.errors import AccordantError
 from accordant.files import read_json
 from accordant.model.hub import read_weights
-from accordant.model.linear import Linear, pack_linear_layers
+from accordant.model.linear import Fused, Linear, pack_linear_layers
 
 _NAMES = {
     "embeddings.word_embeddings": "words",
@@ -61,14 +61,14 @@ class Layer(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.query, self.key, self.value, self.mixed = (Linear(config.hidden, config.hidden) for _ in range(4))
+        self.inputs = Fused(self.query, self.key, self.value)
         self.mixed_norm = nn.LayerNorm(config.hidden, config.epsilon)
         self.widen, self.narrow = Linear(config.hidden, config.mlp), Linear(config.mlp, config.hidden)
         self.narrow_norm = nn.LayerNorm(config.hidden, config.epsilon)
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         """(texts, tokens, hidden) to the same; `seen` (texts, 1, 1, tokens) is false where there is padding."""
-        parts = (self.query(x), self.key(x), self.value(x))
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        query, key, value = (part.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for part in self.inputs(x))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen).transpose(1, 2).flatten(2)
         x = self.mixed_norm(x + self.mixed(mixed))
         return self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ At the default thresholds for the model's words:
 
 {alarms}
 
-One message took {median:.1f} ms at the median and {p95:.1f} ms at the 95th percentile, on {threads} thread(s).
+One message took {median:.1f} ms of CPU time at the median, {p95:.1f} ms at the 95th percentile of those texts.
 
 ## Not to be relied on for
 
@@ -64,7 +64,7 @@ def model_card(record: dict[str, Any], figures: dict[str, Any], trained: Sequenc
     ]
     return _CARD.format(
         **{name: record[name] for name in ("accordant", "command", "encoder", "seed", "folds")},
-        **{name: figures["milliseconds"][name] for name in ("median", "p95", "threads")},
+        **{name: figures["milliseconds"][name] for name in ("median", "p95")},
         sources="\n".join(sources),
         table="\n".join(table),
         thresholds=_thresholds(figures),

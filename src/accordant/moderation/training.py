@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from accordant import __version__
 from accordant.errors import AccordantError
@@ -136,5 +135,5 @@ def _aside(moderator: Moderator, lookalike_files: Sequence[Path], texts: Sequenc
     """False alarms on harmless look-alikes, and the time that a message takes."""
     return {
         "lookalikes": {path.name: false_alarms(moderator, lookalikes(path)) for path in lookalike_files},
-        "milliseconds": {**milliseconds(moderator, texts), "threads": torch.get_num_threads()},
+        "milliseconds": milliseconds(moderator, texts),
     }

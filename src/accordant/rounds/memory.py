@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accordant.model import ModelConfig
-from accordant.model.attention import SHORT
+from accordant.model.attention import SHORT, rectangles
 
 _WIDE = 4
 """Bytes of a float32 number."""
@@ -93,22 +93,24 @@ class Shape:
             rank: of the adapters beside each projection; 0 is none.
             branched: whether they are rankings, whose answers do not see each other.
         """
-        c = self.config
-        tokens, rows, widest = sum(lengths), len(lengths), max(lengths)
-        query, shared = c.heads * c.head_size, c.kv_heads * c.head_size
+        c, tokens = self.config, sum(lengths)
         # Inputs of both norms and of the projections; of the gated MLP both branches, silu's result and the product.
-        per_token = self.width * (4 * c.hidden_size + query + 4 * c.mlp_size + len(self.projections) * rank)
-        per_token += 2 * _WIDE  # each norm's scale
-        ragged = rows * widest > tokens  # what is spread to a rectangle is kept as it was, too
-        per_token += self.width * ragged * (query + 2 * shared)
-        slots, by_layer = rows * widest, c.layers * tokens * per_token
-        if widest <= SHORT:
-            kept = self.width * (slots * (query + 2 * shared) + slots * c.heads * widest)
-        else:
-            kept = self.width * slots * 2 * (query + shared) + _WIDE * slots * c.heads
-            kept += self.width * branched * slots * widest
+        inputs = 4 * c.hidden_size + c.heads * c.head_size + 4 * c.mlp_size + len(self.projections) * rank
+        per_layer = tokens * (self.width * inputs + 2 * _WIDE)  # and each norm's scale
+        per_layer += sum(self._attention(lengths[rows], branched) for rows in rectangles(lengths))
         last = tokens * (self.width * (2 * c.hidden_size + 2 * c.head_size) + _WIDE)
-        return by_layer + c.layers * kept + last
+        return c.layers * per_layer + last
+
+    def _attention(self, lengths: Sequence[int], branched: bool) -> int:
+        """What attention in one rectangle keeps."""
+        c, rows, widest = self.config, len(lengths), max(lengths)
+        query, shared, slots = c.heads * c.head_size, c.kv_heads * c.head_size, rows * widest
+        # What is spread to a rectangle is kept as it was, too.
+        spread = sum(lengths) * (query + 2 * shared) if slots > sum(lengths) else 0
+        if widest <= SHORT:
+            return self.width * (spread + slots * (query + 2 * shared) + slots * c.heads * widest)
+        kept = self.width * (spread + slots * 2 * (query + shared) + branched * slots * widest)
+        return kept + _WIDE * slots * c.heads
 
     def passing(self, lengths: Sequence[int]) -> int:
         """Bytes that a pass without gradients holds at once, at its widest: in a layer's MLP or in its attention."""

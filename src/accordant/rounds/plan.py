@@ -201,7 +201,8 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
     if not rank:
         models["reference"] = shape.weights(shape.parameters)
     if ppo.baseline == "critic":
-        models["critic, trained"] = sum(_whole(shape, shape.scalar_parameters).values())
+        # Policy and critic learn one after the other, each giving its gradients back (`Optimizer.release`).
+        models["critic, trained"] = sum(_without_gradients(_whole(shape, shape.scalar_parameters)).values())
     models |= _reward_models(recipe, shape)
     answer = ANSWER_SHARE * ppo.max_answer_tokens
     prompts = [math.ceil(tokens(messages)) for messages in data.prompts]
@@ -214,8 +215,10 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
         for start in range(0, len(order), size):
             passes += _cut(recipe, [lengths[i] for i in order[start : start + size]])
     rows = math.ceil(ppo.episodes / recipe.run.processes)
+    scoring, update, save = _training(recipe, shape, models, passes, rank)
     rollout = _sampling(shape, models, rows, longest, ppo.max_answer_tokens)
-    return ppo.iterations, (rollout, *_training(recipe, shape, models, passes, rank))
+    rollout, scoring, save = (Phase(p.name, _without_gradients(p.roles)) for p in (rollout, scoring, save))
+    return ppo.iterations, (rollout, scoring, update, save)
 
 
 def _best_of_n(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
@@ -247,6 +250,10 @@ def _whole(shape: Shape, parameters: int) -> Roles:
         "moments": shape.moments(parameters),
         "gradients": shape.gradients(parameters),
     }
+
+
+def _without_gradients(roles: Roles) -> Roles:
+    return {role: held for role, held in roles.items() if role != "gradients"}
 
 
 def _adapted(shape: Shape, rank: int) -> Roles:
