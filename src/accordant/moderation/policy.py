@@ -18,8 +18,8 @@ Scores = Mapping[Category, float]
 class Thresholds(Section):
     """From which probability on a category leads to something."""
 
-    warn: ShareLimit = Field(0.5, description='Least probability that warns; "off": never.')
-    block: ShareLimit = Field(0.8, description='Least probability that blocks; "off": never.')
+    warn: ShareLimit = Field(0.35, description='Least probability that warns; "off": never.')
+    block: ShareLimit = Field(0.6, description='Least probability that blocks; "off": never.')
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

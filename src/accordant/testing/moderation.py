@@ -87,7 +87,7 @@ def hub_names(model: Bert) -> dict[str, torch.Tensor]:
 
 
 class WordModerator:
-    """Judges by words: a text with one of `blocked` scores 1 in `category`, with one of `warned` 0.6, else 0.
+    """Judges by words: a text with one of `blocked` scores 1 in `category`, with one of `warned` 0.5, else 0.
 
     It has the members of `accordant.moderation.moderator.Moderator` that others use.
     """
@@ -114,4 +114,4 @@ class WordModerator:
     def _score(self, text: str) -> float:
         if any(word in text for word in self.blocked):
             return 1.0
-        return 0.6 if any(word in text for word in self.warned) else 0.0
+        return 0.5 if any(word in text for word in self.warned) else 0.0
