@@ -13,9 +13,9 @@ from accordant.rounds.memory import Shape
 
 _CHARACTERS_PER_TOKEN = 4.2
 _TOKENS_PER_MESSAGE = 6
-_TRAINING_SHARE = 0.5
-_SCORING_SHARE = 0.45
-_DECODING_SHARE = 0.2
+_TRAINING_SHARE = 0.6
+_SCORING_SHARE = 0.52
+_DECODING_SHARE = 0.27
 """Shares of the measured matmul rate that training, scoring and batched decoding reach (docs/log.md)."""
 _FROZEN_SHARE = 2 / 3
 """What training costs where weights get no gradient of their own, as under adapters: 4 operations of 6."""
