@@ -15,14 +15,13 @@ from pathlib import Path
 
 import torch
 from benchmarks.paired import Work
-from benchmarks.training import PEERS, main, model_gflop, prepare_ours, trl_settings
+from benchmarks.training import PEERS, Epochs, main, model_gflop, prepare_ours, trl_settings
 
 from accordant.config import RewardSection
 from accordant.data.load import load_comparisons
 from accordant.data.packing import Branches
 from accordant.data.split import spread
 from accordant.model.hub import new_scalar_model
-from accordant.progress import SILENT
 from accordant.text import Renderer
 from accordant.train.rankings import Ranking, render_ranking
 from accordant.train.reward import RewardStage
@@ -51,26 +50,17 @@ def tokens(learned: list[Ranking]) -> int:
     return sum(len(sequence) for ranking in learned for sequence in ranking.sequences)
 
 
-class Ours:
-    """`RewardStage`, step by step, with the recipe's defaults."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        prepare_ours()
-        learned = rankings(arguments)
-        model = new_scalar_model(arguments.model, torch.bfloat16)
-        batch = math.ceil(len(learned) / arguments.steps)
-        settings = RewardSection(epochs=1000, learning_rate=RATE, batch_rankings=batch)
-        self.stage = RewardStage(model, learned, [], settings, 0, arguments.micro_batch_tokens)
-        self.steps, self.done, self.tokens = arguments.steps, 0, tokens(learned)
-        computed = sum(Branches.of(ranking.sequences).tokens for ranking in learned)
-        self.figures = {"gflop": model_gflop(model.config, computed), "tokens": self.tokens, "computed": computed}
-
-    def __call__(self) -> float:
-        """One epoch; the tokens of all sequences."""
-        for _ in range(self.steps):
-            self.stage.advance(self.done, SILENT)
-            self.done += 1
-        return self.tokens
+def ours(arguments: argparse.Namespace) -> Epochs:
+    """`RewardStage`, step by step, with the recipe's defaults; counts the tokens of all sequences."""
+    prepare_ours()
+    learned = rankings(arguments)
+    model = new_scalar_model(arguments.model, torch.bfloat16)
+    batch = math.ceil(len(learned) / arguments.steps)
+    settings = RewardSection(epochs=1000, learning_rate=RATE, batch_rankings=batch)
+    stage = RewardStage(model, learned, [], settings, 0, arguments.micro_batch_tokens)
+    computed = sum(Branches.of(ranking.sequences).tokens for ranking in learned)
+    figures = {"gflop": model_gflop(model.config, computed), "tokens": tokens(learned), "computed": computed}
+    return Epochs(stage, arguments.steps, tokens(learned), figures)
 
 
 def trl(arguments: argparse.Namespace, dtype: torch.dtype) -> Work:
@@ -110,7 +100,7 @@ def trl(arguments: argparse.Namespace, dtype: torch.dtype) -> Work:
 
 def work_of(program: str, arguments: argparse.Namespace) -> Work:
     """A program by its name."""
-    return Ours(arguments) if program == "ours" else trl(arguments, PEERS[program])
+    return ours(arguments) if program == "ours" else trl(arguments, PEERS[program])
 
 
 if __name__ == "__main__":

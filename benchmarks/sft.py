@@ -13,13 +13,12 @@ from pathlib import Path
 
 import torch
 from benchmarks.paired import Work
-from benchmarks.training import PEERS, main, model_gflop, prepare_ours, trl_settings
+from benchmarks.training import PEERS, Epochs, main, model_gflop, prepare_ours, trl_settings
 
 from accordant.config import SFTSection
 from accordant.data.load import load_demonstrations
 from accordant.data.split import spread
 from accordant.model.hub import load_transformer
-from accordant.progress import SILENT
 from accordant.text import Example, Renderer
 from accordant.train.sft import SFTStage, Weighted
 
@@ -34,27 +33,18 @@ def dialogues(arguments: argparse.Namespace) -> list[Example]:
     return spread([example for example in rendered if len(example.ids) <= MAX_TOKENS], arguments.dialogues)
 
 
-class Ours:
+def ours(arguments: argparse.Namespace) -> Epochs:
     """`SFTStage`, step by step, with the recipe's defaults."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        prepare_ours()
-        examples = dialogues(arguments)
-        model = load_transformer(arguments.model, torch.bfloat16)
-        batch = math.ceil(len(examples) / arguments.steps)
-        settings = SFTSection(epochs=1000, learning_rate=RATE, batch_examples=batch)
-        self.stage = SFTStage(model, [Weighted(examples, 1.0)], [], settings, 0, arguments.micro_batch_tokens)
-        self.steps, self.done = arguments.steps, 0
-        self.tokens = sum(len(example.ids) for example in examples)
-        words = sum(sum(example.trained[1:]) for example in examples)
-        self.figures = {"gflop": model_gflop(model.config, self.tokens, words), "tokens": self.tokens, "words": words}
-
-    def __call__(self) -> float:
-        """One epoch; the tokens trained on."""
-        for _ in range(self.steps):
-            self.stage.advance(self.done, SILENT)
-            self.done += 1
-        return self.tokens
+    prepare_ours()
+    examples = dialogues(arguments)
+    model = load_transformer(arguments.model, torch.bfloat16)
+    batch = math.ceil(len(examples) / arguments.steps)
+    settings = SFTSection(epochs=1000, learning_rate=RATE, batch_examples=batch)
+    stage = SFTStage(model, [Weighted(examples, 1.0)], [], settings, 0, arguments.micro_batch_tokens)
+    tokens = sum(len(example.ids) for example in examples)
+    words = sum(sum(example.trained[1:]) for example in examples)
+    figures = {"gflop": model_gflop(model.config, tokens, words), "tokens": tokens, "words": words}
+    return Epochs(stage, arguments.steps, tokens, figures)
 
 
 def trl(arguments: argparse.Namespace, dtype: torch.dtype) -> Work:
@@ -92,7 +82,7 @@ def trl(arguments: argparse.Namespace, dtype: torch.dtype) -> Work:
 
 def work_of(program: str, arguments: argparse.Namespace) -> Work:
     """A program by its name."""
-    return Ours(arguments) if program == "ours" else trl(arguments, PEERS[program])
+    return ours(arguments) if program == "ours" else trl(arguments, PEERS[program])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from benchmarks.paired import Work, compare_apart, publish
 
 from accordant.machine import keep_freed_memory, peak_memory_gb
 from accordant.model import ModelConfig
+from accordant.progress import SILENT
+from accordant.train.loop import Stage
 
 PEERS = {"trl": torch.bfloat16, "trl_float32": torch.float32}
 """TRL keeps weights, gradients and moments in the dtype that a model is loaded in. In bfloat16 it is fastest, and
@@ -65,6 +67,21 @@ def _figures(work: Work, threads: int) -> dict[str, float]:
         figures["share_of_matmul"] = figures["gflops"] / figures["matmul_gflops"]
     times = {"rate": units / seconds, "seconds": seconds, "cpu_seconds": cpu_seconds}
     return times | {"peak_memory_gb": peak} | figures
+
+
+class Epochs:
+    """A stage of ours as a program to compare; a run is one epoch, and `figures` are added to its result."""
+
+    def __init__(self, stage: Stage, steps: int, tokens: int, figures: dict[str, float]) -> None:
+        self.stage, self.steps, self.tokens, self.figures = stage, steps, tokens, figures
+        self.done = 0
+
+    def __call__(self) -> float:
+        """One epoch of `steps` steps; the tokens in it."""
+        for _ in range(self.steps):
+            self.stage.advance(self.done, SILENT)
+            self.done += 1
+        return self.tokens
 
 
 def matmul_gflops(seconds: float = 1.0) -> float:

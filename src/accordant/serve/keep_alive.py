@@ -8,12 +8,13 @@ from starlette.responses import StreamingResponse
 from accordant.serve.events import PING
 
 PING_SECONDS = 10.0
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""So that no proxy buffers or caches a stream."""
 
 
 def event_stream(events: AsyncIterator[bytes]) -> StreamingResponse:
     """Server-Sent Events that no proxy buffers, caches or cuts for being silent."""
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_kept_alive(events), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_kept_alive(events), headers=HEADERS, media_type="text/event-stream")
 
 
 async def _kept_alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

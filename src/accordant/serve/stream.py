@@ -9,10 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from accordant.serve.events import Done, Error, Event
 from accordant.serve.job import Job
-from accordant.serve.keep_alive import PING_SECONDS
+from accordant.serve.keep_alive import HEADERS, PING_SECONDS
 from accordant.serve.scheduler import Scheduler
-
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class JobStream(StreamingResponse):

@@ -1,6 +1,8 @@
 """What goes back in pieces: OpenAI's chunks as Server-Sent Events, and the whole answer from the same events."""
 
 import json
+import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -31,6 +33,11 @@ class Part:
     tokens: Sequence[Token] = ()
     first: bool = False
     finish: FinishReason | None = None
+
+
+def new_head(kind: str, model: str) -> dict[str, Any]:
+    """What an answer and all its chunks begin with; `kind` begins the id."""
+    return {"id": f"{kind}-{secrets.token_urlsafe(16)}", "created": int(time.time()), "model": model}
 
 
 async def chunks(

@@ -1,7 +1,6 @@
 """POST /v1/chat/completions."""
 
 import secrets
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,7 +12,7 @@ from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.answers import AnswerMessage, ChatChoice, ChatCompletion, chat_log_probs, usage
 from accordant.serve.openai.chat import ChatCompletionRequest
-from accordant.serve.openai.chunks import Part, chunks, gather
+from accordant.serve.openai.chunks import Part, chunks, gather, new_head
 from accordant.serve.openai.fields import check_context, check_model
 from accordant.serve.service import Service, Serving
 from accordant.serve.stream import JobStream, collect, events
@@ -33,19 +32,12 @@ async def create(body: ChatCompletionRequest, request: Request, service: Serving
         if ask.schema is not None and type(error) is AccordantError:
             raise Fault(str(error), "response_format") from None
         raise
-    head: dict[str, Any] = {
-        "id": f"chatcmpl-{secrets.token_urlsafe(16)}",
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": service.model,
-    }
+    head = new_head("chatcmpl", service.model)
     shows_tokens = ask.alternatives is not None
     if body.stream:
-        return JobStream(
-            service.scheduler,
-            job,
-            chunks(events(job), head, lambda part: _choice(part, shows_tokens), True, body.include_usage),
-        )
+        chunk = head | {"object": "chat.completion.chunk"}
+        pieces = chunks(events(job), chunk, lambda part: _choice(part, shows_tokens), True, body.include_usage)
+        return JobStream(service.scheduler, job, pieces)
     found = gather(await collect(request, service.scheduler, job), ask.samples)
     choices = [
         ChatChoice(
@@ -56,13 +48,7 @@ async def create(body: ChatCompletionRequest, request: Request, service: Serving
         )
         for number, answer in enumerate(found.answers)
     ]
-    whole = ChatCompletion(
-        id=head["id"],
-        created=head["created"],
-        model=service.model,
-        choices=choices,
-        usage=usage(found.prompt_tokens, found.answer_tokens),
-    )
+    whole = ChatCompletion(**head, choices=choices, usage=usage(found.prompt_tokens, found.answer_tokens))
     return Response(whole.model_dump_json(), media_type="application/json")
 
 

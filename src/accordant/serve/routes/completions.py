@@ -1,7 +1,6 @@
 """POST /v1/completions: text goes on, without a conversation around it."""
 
 import secrets
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,7 +10,7 @@ from accordant.engine import Ask
 from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.answers import Completion, TextChoice, text_log_probs, usage
-from accordant.serve.openai.chunks import Part, chunks, gather
+from accordant.serve.openai.chunks import Part, chunks, gather, new_head
 from accordant.serve.openai.completion import CompletionRequest
 from accordant.serve.openai.fields import check_context, check_model
 from accordant.serve.service import Service, Serving
@@ -29,19 +28,12 @@ async def create(body: CompletionRequest, request: Request, service: Serving, pr
     body.check_stream_options()
     asks = await run_in_threadpool(_asks, body, service)
     job = await service.begin(asks, principal, end_user=body.user or "")
-    head: dict[str, Any] = {
-        "id": f"cmpl-{secrets.token_urlsafe(16)}",
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": service.model,
-    }
+    head = new_head("cmpl", service.model)
     shows_tokens = body.logprobs is not None
     if body.stream:
-        return JobStream(
-            service.scheduler,
-            job,
-            chunks(events(job), head, lambda part: _choice(part, shows_tokens), False, body.include_usage),
-        )
+        chunk = head | {"object": "text_completion"}
+        pieces = chunks(events(job), chunk, lambda part: _choice(part, shows_tokens), False, body.include_usage)
+        return JobStream(service.scheduler, job, pieces)
     found = gather(await collect(request, service.scheduler, job), len(job.choices))
     choices = [
         TextChoice(
