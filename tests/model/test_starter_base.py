@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from accordant.model import PackedAttention, Transformer
+from accordant.model.attention import SHORT
 from accordant.model.base import bring_base
 from accordant.model.hub import load_transformer, save_transformer
 from accordant.records import Message, Role
@@ -61,10 +62,10 @@ def ours(folder: Path, dtype: torch.dtype, sequences: Sequence[list[int]]) -> li
         return list(model(flat, PackedAttention(lengths)).float().split(lengths))
 
 
-def theirs(folder: Path, dtype: torch.dtype, sequences: Sequence[list[int]]) -> list[Tensor]:
+def theirs(folder: Path, dtype: torch.dtype, sequences: Sequence[list[int]], attention: str = "sdpa") -> list[Tensor]:
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
     with torch.inference_mode():
         return [model(torch.tensor([ids])).logits[0].float() for ids in sequences]
 
@@ -77,16 +78,22 @@ def test_logits_in_float32(folder: Path, sequences: list[list[int]]) -> None:
 
 
 def test_logits_in_bfloat16(folder: Path, sequences: list[list[int]]) -> None:
-    # bfloat16 rounds each of some hundred steps by up to 1/512, so neither implementation is near the float32 logits
-    # and no small absolute bound holds: transformers' own are off by 0.17 to 0.28 (root mean square; the logits
-    # themselves spread by 5 to 8). Ours must be off by no more than that, up to chance: measured were 0.99 to 1.04
-    # times theirs, and the two differed from each other by at most 0.48 of it.
+    # bfloat16 rounds each of some hundred steps by up to 1/512, so no implementation is near the float32 logits and no
+    # small absolute bound holds: transformers' own are off by 0.17 to 0.28 (root mean square; the logits themselves
+    # spread by 5 to 8), and its two kinds of attention differ from each other by 0.20 to 0.31, for plain products round
+    # the scores and the fused kernel does not. Ours must be off by no more than theirs, up to chance, and must go with
+    # the kind that does what ours does at that length: measured was no difference at all, on one thread and on two;
+    # a kernel of another processor may sum in another order.
     exact = theirs(folder, torch.float32, sequences)
-    mine, wanted = ours(folder, torch.bfloat16, sequences), theirs(folder, torch.bfloat16, sequences)
-    for one, other, right in zip(mine, wanted, exact, strict=True):
-        own, reference, apart = (x.square().mean().sqrt().item() for x in (one - right, other - right, one - other))
+    mine = ours(folder, torch.bfloat16, sequences)
+    plain, fused = (theirs(folder, torch.bfloat16, sequences, kind) for kind in ("eager", "sdpa"))
+    assert min(map(len, sequences)) <= SHORT < max(map(len, sequences))
+    for row, ids in enumerate(sequences):
+        other = plain[row] if len(ids) <= SHORT else fused[row]
+        pairs = ((mine[row], exact[row]), (other, exact[row]), (mine[row], other))
+        own, reference, apart = ((a - b).square().mean().sqrt().item() for a, b in pairs)
         assert own < 1.1 * reference
-        assert apart < 0.75 * reference
+        assert apart < 0.5 * reference
 
 
 def test_the_next_tokens_make_sense(folder: Path) -> None:
