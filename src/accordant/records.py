@@ -6,7 +6,7 @@ JSON Lines in and out; every stage reads and writes these and nothing else. Othe
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 Role = Literal["system", "user", "assistant"]
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
@@ -157,3 +157,56 @@ class LabelledText(Record):
     id: str
     text: Text
     labels: dict[Category, bool] = Field(min_length=1)
+
+
+Note = Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")]
+Long = Annotated[str, StringConstraints(max_length=100_000, pattern=r"^[^\x00]*$")]
+Reason = Literal["harmful", "untrue", "not_helpful"]
+
+
+class Rating(Record):
+    """A thumb on an answer with its reasons, what the ideal answer would have been, or only one of the two."""
+
+    kind: Literal["rating"] = "rating"
+    thumb: Literal["up", "down"] | None = Field(None, description="None: only the ideal answer is given.")
+    reasons: tuple[Reason, ...] = Field((), description="What is wrong with the answer.", max_length=3)
+    note: Note = Field("", description="In the user's own words; for people, not for training.")
+    ideal: Long = Field("", description="What the ideal answer would have been; empty for none.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.thumb is None and not self.ideal.strip():
+            raise ValueError("a rating needs a thumb or an ideal answer")
+        return self
+
+
+class FilterReport(Record):
+    """A word on what moderation did with a message.
+
+    `false_positive` says "this is wrong", `false_negative` "this should have been caught".
+    """
+
+    kind: Literal["report"] = "report"
+    fault: Literal["false_positive", "false_negative"]
+    categories: tuple[Category, ...] = Field(
+        (),
+        description="Wrongly found or missed ones; a false positive that names none says: nothing is there.",
+        max_length=8,
+    )
+    note: Note = Field("", description="In the user's own words; for people, not for training.")
+
+
+class Choice(Record):
+    """Which of two answers to the same question is better; `left` and `right` as they were shown."""
+
+    kind: Literal["choice"] = "choice"
+    left: str = Field(description="Id of the message that was shown on the left, or first.", max_length=100)
+    right: str = Field(description="Id of the other one.", max_length=100)
+    preferred: Literal["left", "right", "tie", "neither"] = Field(
+        description="`tie`: equally good; `neither`: both are bad."
+    )
+
+
+Said = Annotated[Rating | FilterReport | Choice, Field(discriminator="kind")]
+"""What a user says of messages, as it is stored."""
+SAID: TypeAdapter[Said] = TypeAdapter(Said)

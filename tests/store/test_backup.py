@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
+from accordant.records import Rating
 from accordant.store import (
     audit,
     conversations,
+    feedback,
     generations,
     invitations,
     keys,
@@ -25,8 +28,9 @@ from accordant.store import (
 from accordant.store.backup import back_up, restore
 from accordant.store.conversations import Plan
 from accordant.store.database import Database
+from accordant.store.ids import now
 from accordant.store.migrate import newest, open_database, revision
-from accordant.store.schema import Base
+from accordant.store.schema import Annotation, Base, Draft, Suggestion, Task
 from accordant.store.settings import AccountSettings
 from accordant.store.verdicts import Judgement
 
@@ -53,6 +57,37 @@ def fill(database: Database) -> None:
         assert written.answer
         generations.append(session, [(written.generation.id, 0, [{"type": "delta", "text": "a\u0000b"}])])
         verdicts.add(session, [(written.answer, Judgement("warn", {"hate": 0.1}, "test"))])
+        feedback.give(session, ada.id, one.id, written.answer.id, Rating(thumb="down", ideal="better"))
+        label(session, ada.id, one.id, written.answer.id)
+
+
+def label(session: Session, user: str, conversation: str, message: str) -> None:
+    """A task without a known answer and one with it; work on the first."""
+    for name, gold in (("plain", None), ("gold", [[1], [0]])):
+        task = {"id": name, "messages": [{"role": "user", "content": "q"}], "candidates": [{"content": "a"}] * 2}
+        place = {"conversation_id": conversation, "message_id": message} if gold is None else {"prompt": name}
+        session.add(Task(**task, **place, places=1, skips=0, gold=gold, created_at=now()))
+    session.flush()
+    times = {name: now() for name in ("leased_until", "begun_at", "saved_at")}
+    open_work = {"kind": "comparison", "user_id": user, "task_id": "plain", "repeat": 0, "shown_order": [1, 0]}
+    open_work |= {"state": "open", "skip_reason": "", "value": {}, "revision": 1, "seconds": 0.5}
+    session.add(Annotation(id="work", **open_work, **times))
+    session.flush()
+    session.add(Draft(annotation_id="work", number=0, value={"tiers": []}))
+    session.add(Suggestion(id="s", annotation_id="work", model="tiny", sampling={}, content="x", created_at=now()))
+
+
+def test_what_is_not_there_is_not_there_after_a_restore_either(
+    database: Database, empty_url: str, tmp_path: Path
+) -> None:
+    """A JSON column can hold no value, which is not the JSON value null."""
+    fill(database)
+    back_up(database, tmp_path / "backup.zip")
+    target = Database(empty_url)
+    restore(target, tmp_path / "backup.zip")
+    with target.read() as session:
+        assert session.scalars(sa.select(Task.id).where(Task.gold.is_(None))).all() == ["plain"]
+    target.close()
 
 
 def content(database: Database) -> dict[str, list[Any]]:
@@ -167,6 +202,7 @@ def test_a_backup_of_an_older_version_is_migrated(empty_url: str, tmp_path: Path
     back_up(source, file)
     head = json.loads(zipfile.ZipFile(file).read("store.json"))
     later = {"conversations", "messages", "generations", "event_batches", "verdicts"}
+    later |= {"feedback", "tasks", "annotations", "drafts", "suggestions"}
     head |= {"revision": "0001", "rows": {name: n for name, n in head["rows"].items() if name not in later}}
     target = Database(empty_url)
     restore(target, rewritten(file, "store.json", json.dumps(head)))

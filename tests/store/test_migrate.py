@@ -8,10 +8,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from accordant.errors import AccordantError
-from accordant.store import conversations, keys, users
+from accordant.records import Rating
+from accordant.store import conversations, feedback, keys, users
 from accordant.store.database import Database
 from accordant.store.migrate import downgrade, newest, open_database, revision, upgrade
 from accordant.store.schema import Base
+
+PLAN = ("tiny", 0.7, 0.9, 16, 0, 0)
 
 
 def tables(database: Database) -> set[str]:
@@ -38,6 +41,13 @@ def test_up_and_down_with_data(empty_url: str) -> None:
     upgrade(database)
     with database.write() as session:
         one = conversations.create(session, ada, title="kept until the next step down").id
+        written = conversations.write(
+            session, conversations.opened(session, ada, one, 1).conversation, None, "hi", conversations.Plan(*PLAN)
+        )
+        assert written.answer
+        feedback.give(session, ada, one, written.answer.id, Rating(thumb="up"))
+    downgrade(database, "0002")
+    assert "feedback" not in tables(database)
     with database.read() as session:
         assert conversations.opened(session, ada, one, 1).conversation.title == "kept until the next step down"
     downgrade(database, "0001")

@@ -23,6 +23,7 @@ from accordant.serve.routes import (
     chat_completions,
     completions,
     conversations,
+    feedback,
     keys,
     models,
     moderations,
@@ -105,7 +106,7 @@ def create_app(
         app.state.dialogue = Dialogue(
             access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderate
         )
-        for routes in (accounts, conversations, keys):
+        for routes in (accounts, conversations, feedback, keys):
             app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app

@@ -75,6 +75,8 @@ def needs(role: UserRole) -> Callable[[Principal], Principal]:
 
 
 Admin = Annotated[Principal, Depends(needs("admin"))]
+Reviewer = Annotated[Principal, Depends(needs("reviewer"))]
+Trainer = Annotated[Principal, Depends(needs("trainer"))]
 
 
 def in_person(who: Signed) -> Principal:

@@ -105,6 +105,8 @@ def _fill(connection: sa.Connection, table: sa.Table, rows: Iterator[dict[str, A
     for column in table.columns:
         if isinstance(column.type, sa.DateTime):
             column.type = UtcTime()
+        if isinstance(column.type, sa.JSON):
+            column.type = sa.JSON(none_as_null=True)
     read = {column.name: _reader(column) for column in table.columns}
     count = 0
     while chunk := list(itertools.islice(rows, CHUNK)):

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from accordant.store import conversations, keys, usage, verdicts
+from accordant.store import conversations, feedback, keys, usage, verdicts
 from accordant.store.schema import Generation, Message, User
 
 _MADE_BY = ("model", "temperature", "top_p", "max_tokens", "seed", "turns_left_out", "status", "finish", "error")
@@ -42,7 +42,7 @@ def account(session: Session, user: User) -> dict[str, Any]:
 
 
 def conversation(session: Session, user_id: str, conversation_id: str) -> dict[str, Any]:
-    """A whole conversation: all branches in the order of writing, how each answer was made, what moderation said.
+    """A whole conversation, all branches in the order of writing: how it was made, what moderation and its user said.
 
     Raises:
         NotFound: when it is not this user's.
@@ -77,6 +77,10 @@ def conversation(session: Session, user_id: str, conversation_id: str) -> dict[s
                 ],
             }
             for message, made in rows
+        ],
+        "feedback": [
+            {"id": row.id, "message": row.message_id, "other": row.other_id, **row.value}
+            for row in feedback.of_conversation(session, user_id, conversation_id)
         ],
     }
 

@@ -10,6 +10,10 @@ UserRole = Literal["user", "trainer", "reviewer", "red-teamer", "admin"]
 MessageRole = Literal["user", "assistant"]
 Status = Literal["running", "done", "stopped", "failed", "lost"]
 Action = Literal["allow", "warn", "block"]
+FeedbackKind = Literal["rating", "report", "choice"]
+Review = Literal["open", "accepted", "rejected"]
+WorkKind = Literal["comparison", "demonstration"]
+WorkState = Literal["open", "submitted", "skipped", "expired"]
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -253,4 +257,123 @@ class Verdict(Base):
     action: Mapped[Action] = mapped_column(sa.Text())
     categories: Mapped[dict[str, float]]
     classifier: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Reviewed:
+    """What a reviewer said of a judgement: one that was rejected is trained on nowhere."""
+
+    review: Mapped[Review] = mapped_column(sa.Text(), default="open")
+    review_reason: Mapped[str] = mapped_column(default="")
+    reviewer_id: Mapped[str | None]
+    reviewed_at: Mapped[datetime | None]
+
+
+class Feedback(Reviewed, Base):
+    """What a user said of one or two messages of an own conversation; saying it again replaces it.
+
+    Attributes:
+        subject: ids of the messages, in their order: with user and kind it is unique.
+        value: an `accordant.records.Said`.
+    """
+
+    __tablename__ = "feedback"
+    __table_args__ = (sa.UniqueConstraint("user_id", "kind", "subject"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(sa.ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    kind: Mapped[FeedbackKind] = mapped_column(sa.Text())
+    message_id: Mapped[str] = mapped_column(sa.ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    other_id: Mapped[str | None] = mapped_column(sa.ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    subject: Mapped[str]
+    value: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    updated_at: Mapped[datetime]
+
+
+class Task(Base):
+    """Alternative answers to one conversation, for people to rank.
+
+    Attributes:
+        message_id: the answer of a stored conversation whose alternatives these are; it makes one task at most.
+        prompt: digest of the prompt instead, where it is from a file.
+        messages: what is answered: `accordant.records.Message`s, the last one the user's.
+        candidates: `accordant.records.Candidate`s, in no order.
+        places: how many more people shall rank it.
+        skips: how many would not.
+        gold: the known ranking of a task by which annotators are measured.
+    """
+
+    __tablename__ = "tasks"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str | None] = mapped_column(
+        sa.ForeignKey("conversations.id", ondelete="CASCADE"), index=True
+    )
+    message_id: Mapped[str | None] = mapped_column(sa.ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
+    prompt: Mapped[str | None] = mapped_column(unique=True)
+    messages: Mapped[list[dict[str, Any]]]
+    candidates: Mapped[list[dict[str, Any]]]
+    places: Mapped[int]
+    skips: Mapped[int]
+    gold: Mapped[list[list[int]] | None] = mapped_column(sa.JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Annotation(Reviewed, Base):
+    """One person's work: a ranking of a task's answers, or a dialogue that they write.
+
+    Attributes:
+        repeat: how often the same person has ranked the same before.
+        shown_order: candidate at each place, as they were shown.
+        value: an `accordant.records.RankingDraft` or `DemonstrationDraft`.
+        revision: grows with each save, so that two windows cannot overwrite each other.
+        leased_until: until then nobody else gets it.
+        seconds: of work, over all sittings.
+    """
+
+    __tablename__ = "annotations"
+    __table_args__ = (
+        sa.UniqueConstraint("task_id", "user_id", "repeat"),
+        sa.Index("ix_annotations_kind_state_begun_at", "kind", "state", "begun_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[WorkKind] = mapped_column(sa.Text())
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    task_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tasks.id", ondelete="CASCADE"))
+    repeat: Mapped[int]
+    shown_order: Mapped[list[int]] = mapped_column(sa.JSON())
+    state: Mapped[WorkState] = mapped_column(sa.Text())
+    skip_reason: Mapped[str]
+    value: Mapped[dict[str, Any]]
+    revision: Mapped[int]
+    seconds: Mapped[float]
+    leased_until: Mapped[datetime]
+    begun_at: Mapped[datetime]
+    saved_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Draft(Base):
+    """An earlier value of an annotation that is still open, to go back to."""
+
+    __tablename__ = "drafts"
+
+    annotation_id: Mapped[str] = mapped_column(sa.ForeignKey("annotations.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+
+
+class Suggestion(Base):
+    """What the model suggested to somebody who writes a demonstration."""
+
+    __tablename__ = "suggestions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    annotation_id: Mapped[str] = mapped_column(sa.ForeignKey("annotations.id", ondelete="CASCADE"), index=True)
+    model: Mapped[str]
+    sampling: Mapped[dict[str, Any]]
+    content: Mapped[str]
     created_at: Mapped[datetime]
