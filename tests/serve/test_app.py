@@ -159,7 +159,7 @@ def test_a_failing_model_is_an_event_and_the_next_request_is_answered() -> None:
 def test_health_and_about() -> None:
     client = client_of(ScriptedEngine(["x"]))
     assert client.get("/health").json() == {"status": "ok", "checkpoint": "tiny", "waiting": 0}
-    about = {"title": "Accordant", "checkpoint": "tiny", "facts": {"Parameters": "135M"}}
+    about = {"title": "Accordant", "checkpoint": "tiny", "moderation": "off", "facts": {"Parameters": "135M"}}
     assert client.get("/api/about").json() == about
     assert client.get("/nothing").json() == {"error": {"message": "Not Found"}}
 

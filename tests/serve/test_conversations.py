@@ -17,12 +17,13 @@ from accordant.errors import AccordantError
 from accordant.serve import answers
 from accordant.serve.dialogue import spoken
 from accordant.serve.events import EVENT, Delta, Done, Error, Event
+from accordant.serve.moderation import Moderation
 from accordant.serve.settings import ServeSettings
 from accordant.store import audit, conversations, generations
 from accordant.store.database import Database
-from accordant.store.schema import EventBatch, Message, Verdict
+from accordant.store.schema import EventBatch, Message
 from accordant.store.schema import Generation as StoredGeneration
-from accordant.store.verdicts import Judgement
+from accordant.testing.moderation import WordModerator
 from accordant.testing.scripted import ScriptedEngine, ScriptedRequest, ScriptedRow
 
 Serve = Callable[..., TestClient]
@@ -108,7 +109,8 @@ def statements(database: Database) -> Iterator[Counter[str]]:
     def count(_c: object, _cursor: object, statement: str, *_: object) -> None:
         words = statement.split()
         stores = any(
-            name in statement for name in ("event_batches", "heartbeat_at <", "SET heartbeat_at", '"usage"', "usage")
+            name in statement
+            for name in ("event_batches", "heartbeat_at <", "SET heartbeat_at", "usage", "INTO verdicts")
         )
         if words[0] != "BEGIN":
             counts[
@@ -305,7 +307,8 @@ def test_questions_without_an_answer_are_not_read_by_the_model() -> None:
 def test_a_page_and_a_message_take_at_most_five_statements(
     serve: Serve, database: Database, people: dict[str, str]
 ) -> None:
-    client = log_in(serve(["yes it is"], accounts=True, moderate=judge), "ada")
+    warns = Moderation(lambda: WordModerator([], ["question"]))
+    client = log_in(serve(["yes it is"], accounts=True, moderation=warns), "ada")
     one = begin(client)
     for number in range(8):
         last = answered(client, one, f"question {number}")
@@ -412,50 +415,6 @@ def test_deleting_is_real_even_while_an_answer_is_written(serve: Serve, database
         assert set(session.scalars(sa.select(EventBatch.generation_id))) == {answers_of_other["generation"]}
         assert [entry.action for entry in audit.latest(session)] == ["conversation.delete"]
     assert shown(client, other) == ["kept", "one two three"]
-
-
-def judge(role: str, text: str) -> Judgement | None:
-    """Words that say what shall be done with them."""
-    for action in ("block", "warn"):
-        if action in text:
-            return Judgement(action, {"hate": 0.9}, "test")  # type: ignore[arg-type]
-    return None
-
-
-def test_moderation_judges_both_sides_and_its_verdicts_are_stored(serve: Serve, database: Database) -> None:
-    engine = ScriptedEngine(["fine", "i warn you"])
-    client = serve(engine, moderate=judge)
-    one = begin(client)
-    blocked = ask(client, one, "block this")
-    assert (blocked["answer"], blocked["generation"], blocked["verdict"]["action"]) == (None, None, "block")
-    assert not engine.asked
-    warned = ask(client, one, "warn of this")
-    assert warned["verdict"] == {"action": "warn", "categories": {"hate": 0.9}}
-    read(client, one, warned["generation"])
-    answered(client, one, "harmless")
-    messages = opened(client, one)["messages"]
-    assert [[verdict["action"] for verdict in message["verdicts"]] for message in messages] == [
-        ["block"],
-        ["warn"],
-        [],
-        [],
-        ["warn"],
-    ]
-    assert len(engine.asked[-1][0]) == 4 + 2 + 2  # what was blocked is not read later either
-    client.delete(f"/api/conversations/{one}")
-    with database.read() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Verdict)) == 0
-
-
-def test_a_moderation_that_fails_lets_nothing_through_as_finished(serve: Serve) -> None:
-    def fail(role: str, text: str) -> None:
-        if role == "assistant":
-            raise RuntimeError("secret details")
-
-    client = serve(["one two"], moderate=fail)
-    one = begin(client)
-    begun = ask(client, one, "q")
-    assert read(client, one, begun["generation"])[-1][1] == Error(message=answers.UNJUDGED)
 
 
 def test_rename_and_consent_which_is_off_by_default(serve: Serve, database: Database) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +17,10 @@ from accordant.engine import Engine, Sampling
 from accordant.model import PackedAttention
 from accordant.records import Message
 from accordant.serve.app import create_app
+from accordant.serve.moderation import Moderation
 from accordant.serve.settings import ServeSettings
 from accordant.testing import tiny_model, tiny_renderer
+from accordant.testing.moderation import WordModerator
 from accordant.testing.scripted import ScriptedEngine
 
 RENDERER = tiny_renderer()
@@ -315,31 +316,19 @@ def test_refusals_are_the_clients_own_errors(client: openai.OpenAI) -> None:
         client.moderations.create(input="x")
 
 
-class Judgement:
-    def __init__(self, scores: dict[str, float]) -> None:
-        self.scores = scores
-        self.flags = {category: score >= 0.5 for category, score in scores.items()}
-
-
-class FakeModerator:
-    name = "fake"
-
-    def judge(self, text: str) -> Judgement:
-        return Judgement({"hate": 0.9 if "hate" in text else 0.1, "violence": 0.2})
-
-
 def test_moderations() -> None:
-    app = create_app(ScriptedEngine(["x"]), moderator=FakeModerator())
+    words = WordModerator(["hate"], ["doubtful"], "hate")
+    app = create_app(ScriptedEngine(["x"]), moderation=Moderation(lambda: words))
     with live(app) as address:
         client = openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0)
         one = client.moderations.create(input="I hate this")
-        assert one.model == "fake"
+        assert one.model == "words"
         [result] = one.results
         assert result.flagged
         assert result.categories.hate
         assert not result.categories.violence
-        assert math.isclose(result.category_scores.violence, 0.2)
-        several = client.moderations.create(input=["kind", "hateful"], model="fake").results
+        assert (result.category_scores.hate, result.category_scores.violence) == (1.0, 0.0)
+        several = client.moderations.create(input=["kind", "hateful"], model="words").results
         assert [each.flagged for each in several] == [False, True]
         parts = client.moderations.create(input=[{"type": "text", "text": "hate"}]).results
         assert parts[0].flagged

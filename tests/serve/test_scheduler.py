@@ -9,7 +9,7 @@ import pytest
 from streaming_client import Client
 
 from accordant.engine import Ask, Sampling
-from accordant.serve import stream as stream_module
+from accordant.serve import keep_alive
 from accordant.serve.app import create_app
 from accordant.serve.events import Delta, Done, Error, Waiting
 from accordant.serve.job import Job
@@ -129,7 +129,7 @@ def test_the_event_loop_stays_free_while_the_model_works() -> None:
 
 
 def test_a_silent_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "PING_SECONDS", 0.02)
+    monkeypatch.setattr(keep_alive, "PING_SECONDS", 0.02)
 
     async def main() -> None:
         async with Client(create_app(ScriptedEngine(["late"], delay=0.2)), ASK) as client:
@@ -140,7 +140,7 @@ def test_a_silent_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_keep_alive_is_frequent_enough() -> None:
-    assert stream_module.PING_SECONDS <= 15
+    assert keep_alive.PING_SECONDS <= 15
 
 
 def test_closing_tells_everyone_and_takes_no_more() -> None:

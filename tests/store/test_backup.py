@@ -56,7 +56,8 @@ def fill(database: Database) -> None:
         assert written.generation
         assert written.answer
         generations.append(session, [(written.generation.id, 0, [{"type": "delta", "text": "a\u0000b"}])])
-        verdicts.add(session, [(written.answer, Judgement("warn", {"hate": 0.1}, "test"))])
+        said = Judgement("verdict_1", "warn", False, {"hate": 0.1}, {"hate": 0.1, "violence": 0.0}, 0, 5, "test")
+        verdicts.add(session, [(written.answer, said)])
         feedback.give(session, ada.id, one.id, written.answer.id, Rating(thumb="down", ideal="better"))
         label(session, ada.id, one.id, written.answer.id)
 

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 
 from accordant.errors import AccordantError
 from accordant.records import Rating
-from accordant.store import conversations, feedback, keys, users
+from accordant.store import conversations, feedback, keys, users, verdicts
 from accordant.store.database import Database
 from accordant.store.migrate import downgrade, newest, open_database, revision, upgrade
 from accordant.store.schema import Base
@@ -114,3 +114,33 @@ def test_of_several_that_open_a_new_one_at_once_one_makes_it(empty_url: str) -> 
     for thread in threads:
         thread.join()
     assert found == [newest()] * 3
+
+
+def test_older_verdicts_keep_what_they_said(empty_url: str) -> None:
+    database = Database(empty_url)
+    upgrade(database, "0003")
+    with database.write() as session:
+        ada = users.add(session, "ada", None).id
+        empty = conversations.create(session, ada)
+        asked = conversations.write(session, empty, None, "hi", None).question
+        assert asked
+        older = sa.table("verdicts", *map(sa.column, ("id", "conversation_id", "message_id", "action", "classifier")))
+        values = {"conversation_id": empty.id, "message_id": asked.id, "classifier": "test"}
+        for action in ("warn", "block"):
+            session.execute(
+                sa.text(
+                    "INSERT INTO verdicts (id, conversation_id, message_id, action, categories, classifier, created_at)"
+                    " VALUES (:action, :conversation_id, :message_id, :action, :said, :classifier, '2026-01-01')"
+                ),
+                values | {"action": action, "said": '{"hate": 0.7}'},
+            )
+    upgrade(database)
+    with database.read() as session:
+        found = {row.id: row for row in verdicts.of_messages(session, [asked.id])[asked.id]}
+        assert {name: row.withheld for name, row in found.items()} == {"warn": False, "block": True}
+        assert found["block"].categories == found["block"].scores == {"hate": 0.7}
+    downgrade(database, "0003")
+    with database.engine.connect() as connection:
+        rows = connection.execute(sa.select(older.c.id, older.c.action).order_by(older.c.id)).all()
+    assert [tuple(row) for row in rows] == [("block", "block"), ("warn", "warn")]
+    database.close()

@@ -15,6 +15,7 @@ from accordant.errors import AccordantError
 from accordant.store import conversations, export, generations, users, verdicts
 from accordant.store.conversations import Plan
 from accordant.store.database import Changed, Database, NotFound
+from accordant.store.ids import new_id
 from accordant.store.schema import Base, Conversation, Message
 from accordant.store.verdicts import Judgement
 
@@ -249,7 +250,8 @@ def fill(database: Database, user: str, word: str) -> str:
         turn = conversations.opened(session, user, one, 1).path[-1]
         assert turn.generation
         generations.append(session, [(turn.generation.id, 0, [{"type": "delta", "text": word}])])
-        verdicts.add(session, [(turn.message, Judgement("warn", {"hate": 0.6}, "test"))])
+        said = Judgement(new_id("verdict"), "warn", False, {word: 0.6}, {"hate": 0.6}, 0, 5, "test")
+        verdicts.add(session, [(turn.message, said)])
         conversations.change(session, user, one, title=word)
     return one
 

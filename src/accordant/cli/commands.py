@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -222,13 +222,20 @@ def serve(
     database: Annotated[
         str | None, typer.Option(envvar="ACCORDANT_DATABASE", help="sqlite:///FILE or postgresql://...")
     ] = None,
-    settings: Annotated[Path | None, typer.Option(help="A TOML file: limits, times, logs.")] = None,
+    moderation: Annotated[
+        Literal["hold", "window", "audit", "off"] | None,
+        typer.Option(help="What is done about harmful words; default: what the settings say, or hold."),
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="A TOML file: limits, moderation, times, logs.")] = None,
 ) -> None:
     """Serve a chat page, and an API in OpenAI's shape under /v1."""
     from accordant.serve.run import serve as run_server
-    from accordant.serve.settings import load_settings
+    from accordant.serve.settings import ServeSettings, load_settings
 
-    loaded = load_settings(settings) if settings else None
+    loaded = load_settings(settings) if settings else ServeSettings()
+    if moderation:
+        said = loaded.moderation.model_copy(update={"mode": moderation})
+        loaded = loaded.model_copy(update={"moderation": said})
     run_server(_checkpoint(checkpoint), host, port, console, database=database, accounts=accounts, settings=loaded)
 
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Container, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +18,7 @@ from accordant.serve.access import Principal
 from accordant.serve.events import EVENT, Delta, Done, Error, Event, Waiting
 from accordant.store import generations, usage, verdicts
 from accordant.store.database import Database
-from accordant.store.schema import Generation, Message, MessageRole, Status
+from accordant.store.schema import Generation, Message, Status
 from accordant.store.verdicts import Judgement
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,9 @@ MOST_FAILURES = 3
 LOST = "the server stopped while this answer was written; what was stored of it is above"
 DELETED = "this conversation was deleted"
 UNSTORED = "the answer could not be stored; the server's log says why"
-UNJUDGED = "the answer could not be checked; the server's log says why"
 CLOSING = "the server is shutting down"
 
 Ending = Done | Error
-Moderate = Callable[[MessageRole, str], Judgement | None]
-"""Judges what a user or the model wrote; None says that there is nothing to say."""
 
 
 class Running(Protocol):
@@ -45,6 +42,9 @@ class Running(Protocol):
 
     async def event(self) -> Event:
         """The next event; `Done` or `Error` is the last."""
+
+    def judgements(self) -> list[Judgement]:
+        """What moderation said of it since this was last asked."""
 
     def leave(self) -> None:
         """Nobody wants it any more: it ends with the token in the making, by a `Done` that is `cancelled`."""
@@ -136,11 +136,10 @@ class Answers:
 
     Args:
         database: where they are stored.
-        moderate: judges whole answers; the verdict is stored with the message.
     """
 
-    def __init__(self, database: Database, moderate: Moderate | None = None) -> None:
-        self._database, self._moderate = database, moderate
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._live: dict[str, Live] = {}
         self._collecting: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
@@ -216,22 +215,9 @@ class Answers:
     async def _collect(self, live: Live) -> None:
         while live.ending is None:
             event = await live.running.event()
-            if isinstance(event, Done):
-                await self._judge(live)
+            live.judged += ((live.message, said) for said in live.running.judgements())
             live.add(event)
         self._hurry.set()
-
-    async def _judge(self, live: Live) -> None:
-        if not self._moderate:
-            return
-        try:
-            verdict = await run_in_threadpool(self._moderate, "assistant", live.text)
-        except Exception:
-            log.exception("an answer could not be judged")
-            live.add(Error(message=UNJUDGED))
-            return
-        if verdict:
-            live.judged.append((live.message, verdict))
 
     async def _write_down(self) -> None:
         batches = [

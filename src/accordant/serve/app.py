@@ -10,13 +10,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from accordant.serve.access import Access
-from accordant.serve.answers import Answers, Moderate
+from accordant.serve.answers import Answers
 from accordant.serve.dialogue import Dialogue
 from accordant.serve.faults import say_every_fault_in_one_line
 from accordant.serve.guard import Guard
 from accordant.serve.limits import Limiter, StoredUsage, UsageCounts, UsageLog
 from accordant.serve.logs import Observed
 from accordant.serve.metrics import Metrics
+from accordant.serve.moderation import Moderation
 from accordant.serve.requests import About
 from accordant.serve.routes import (
     accounts,
@@ -31,7 +32,7 @@ from accordant.serve.routes import (
     page,
 )
 from accordant.serve.scheduler import Scheduler, Speaker
-from accordant.serve.service import Moderator, Service
+from accordant.serve.service import Service
 from accordant.serve.settings import ServeSettings
 
 PAGE = Path(__file__).with_name("page")
@@ -48,8 +49,7 @@ def create_app(
     settings: ServeSettings | None = None,
     access: Access | None = None,
     usage: UsageLog | None = None,
-    moderate: Moderate | None = None,
-    moderator: Moderator | None = None,
+    moderation: Moderation | None = None,
 ) -> FastAPI:
     """The chat page and the API around one engine.
 
@@ -63,12 +63,11 @@ def create_app(
         settings: limits and times.
         access: how people are known, and the store; without one there are neither accounts nor stored conversations.
         usage: where it is counted what was used; by default in the store, or in memory where there is none.
-        moderate: judges the words of users and of the model in stored conversations.
-        moderator: judges texts for /v1/moderations.
+        moderation: judges the words of users and of the model, everywhere; without it they are not judged.
     """
     settings = settings or ServeSettings()
     access = access or Access()
-    answers = Answers(access.database, moderate) if access.database else None
+    answers = Answers(access.database) if access.database else None
     metrics = Metrics()
     scheduler = Scheduler(engine, settings.most_waiting, settings.most_waiting_each, metrics)
 
@@ -88,13 +87,18 @@ def create_app(
         engine=engine,
         model=checkpoint_name,
         context=context,
-        about=About(title=title, checkpoint=checkpoint_name, facts=dict(facts or {})),
+        about=About(
+            title=title,
+            checkpoint=checkpoint_name,
+            moderation=moderation.mode if moderation else "off",
+            facts=dict(facts or {}),
+        ),
         settings=settings,
         scheduler=scheduler,
         metrics=metrics,
         limiter=Limiter(lambda _: settings.limits),
         usage=usage or (StoredUsage(access.database) if access.database else UsageCounts()),
-        moderator=moderator,
+        moderation=moderation,
     )
     app.state.service, app.state.access = service, access
     app.add_middleware(Guard, host=host, request_seconds=settings.request_seconds, write_seconds=settings.write_seconds)
@@ -104,7 +108,7 @@ def create_app(
         app.include_router(routes.router)
     if access.database and answers:
         app.state.dialogue = Dialogue(
-            access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderate
+            access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderation
         )
         for routes in (accounts, conversations, feedback, keys):
             app.include_router(routes.router)

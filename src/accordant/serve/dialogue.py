@@ -9,9 +9,11 @@ from starlette.concurrency import run_in_threadpool
 
 from accordant import records
 from accordant.engine import Sampling
+from accordant.errors import AccordantError
 from accordant.serve.access import Principal
-from accordant.serve.answers import Answers, Live, Moderate, Start
+from accordant.serve.answers import Answers, Live, Start
 from accordant.serve.history import Prompter, fit
+from accordant.serve.moderation import Moderation, told, why_withheld
 from accordant.store import conversations, verdicts
 from accordant.store.conversations import Opened, Plan, Written
 from accordant.store.database import Database
@@ -49,7 +51,7 @@ class Dialogue:
         renderer: turns conversations into prompts.
         model: id of the model that answers.
         context: most tokens of a prompt and its answer together.
-        moderate: judges the user's words before they are answered.
+        moderation: judges the user's words before they are answered.
     """
 
     def __init__(
@@ -60,10 +62,21 @@ class Dialogue:
         renderer: Prompter,
         model: str,
         context: int,
-        moderate: Moderate | None = None,
+        moderation: Moderation | None = None,
     ) -> None:
         self._database, self.answers, self._start = database, answers, start
-        self._renderer, self._model, self._context, self._moderate = renderer, model, context, moderate
+        self._renderer, self._model, self._context, self.moderation = renderer, model, context, moderation
+
+    async def check_system(self, system: str) -> None:
+        """Judge the system message of a new conversation, which stays as it is.
+
+        Raises:
+            AccordantError: when it is blocked.
+            Unjudged: when it cannot be judged.
+        """
+        said = told(await self.moderation.judge([system])) if self.moderation and system.strip() else None
+        if said and said.withheld:
+            raise AccordantError(why_withheld(said))
 
     async def begin(
         self, who: Principal, opened: Opened, path: Sequence[Message], question: str | None, settings: AnswerSettings
@@ -74,18 +87,17 @@ class Dialogue:
 
         Raises:
             AccordantError: when question and system message alone do not fit into the context.
+            Unjudged: when the question cannot be judged.
             Refused: when too many wait already, or the user asked too much.
             Changed: when the conversation was changed since it was read.
         """
-        judgement = None
-        if self._moderate and question is not None:
-            judgement = await run_in_threadpool(self._moderate, "user", question)
         parent = path[-1] if path else None
-        if judgement and judgement.action == "block":
-            written = await run_in_threadpool(self._write, opened, parent, question, None, judgement)
-            return Begun(written, 0, judgement)
         said = spoken(opened.conversation.system, path, question)
         fitted = await run_in_threadpool(fit, self._renderer, said, self._context - settings.max_tokens)
+        judgement = await self.moderation.judge([said[-1].content]) if self.moderation else None
+        if judgement and judgement.withheld:
+            written = await run_in_threadpool(self._withhold, opened, path, question, judgement)
+            return Begun(written, 0, judgement)
         older = (path[0].depth + 1) // 2 if path else 0
         left_out = fitted.turns_left_out + older
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
@@ -93,7 +105,7 @@ class Dialogue:
         plan = Plan(self._model, settings.temperature, settings.top_p, settings.max_tokens, seed, left_out)
         running = self._start(fitted.prompt, sampling, left_out, who.user_id)
         try:
-            written = await run_in_threadpool(self._write, opened, parent, question, plan, None)
+            written = await run_in_threadpool(self._write, opened, parent, question, plan)
         except BaseException:
             running.leave()
             raise
@@ -105,18 +117,21 @@ class Dialogue:
         self.answers.begin(live)
         return Begun(written, left_out, judgement)
 
-    def _write(
-        self,
-        opened: Opened,
-        parent: Message | None,
-        question: str | None,
-        plan: Plan | None,
-        judgement: Judgement | None,
-    ) -> Written:
+    def _write(self, opened: Opened, parent: Message | None, question: str | None, plan: Plan) -> Written:
         with self._database.write() as session:
-            written = conversations.write(session, opened.conversation, parent, question, plan)
-            if judgement and written.question:
-                verdicts.add(session, [(written.question, judgement)])
+            return conversations.write(session, opened.conversation, parent, question, plan)
+
+    def _withhold(self, opened: Opened, path: Sequence[Message], question: str | None, judgement: Judgement) -> Written:
+        """Write down a question that is not answered, or that an older one is not any more, and why."""
+        with self._database.write() as session:
+            if question is None:
+                written = Written(None, None, None)
+                blamed = next(message for message in reversed(path) if message.role == "user")
+            else:
+                written = conversations.write(session, opened.conversation, path[-1] if path else None, question, None)
+                assert written.question is not None
+                blamed = written.question
+            verdicts.add(session, [(blamed, judgement)])
             return written
 
 

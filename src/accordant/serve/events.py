@@ -10,6 +10,9 @@ PING = b": ping\n\n"
 """A comment, which keeps proxies from closing a stream that is silent."""
 
 
+Finish = Literal["stop", "length", "cancelled", "content_filter"]
+
+
 class Waiting(Record):
     """Others are answered first; sent before anything else, again whenever the number has changed."""
 
@@ -50,11 +53,41 @@ class Delta(Record):
     tokens: tuple[Token, ...] = Field((), exclude_if=lambda tokens: not tokens)
 
 
+class VerdictView(Record):
+    """What moderation said of some words, the same wherever it is told.
+
+    Attributes:
+        id: names it in a report, where it is stored.
+        side: who said the words.
+        action: what the policy says.
+        withheld: whether anything was kept back.
+        categories: the flagged ones with their probability, the most probable first.
+        start: first character of what was judged, in the message.
+        end: the one after its last; beyond the message's end where that was withheld.
+    """
+
+    id: str
+    side: Literal["user", "model"]
+    action: Literal["warn", "block"]
+    withheld: bool
+    categories: dict[str, float]
+    start: int
+    end: int
+
+
+class Flagged(VerdictView):
+    """Words were flagged; when they were withheld, nothing more of that answer comes but its `Done`."""
+
+    type: Literal["flagged"] = "flagged"
+    choice: int = Field(0, exclude_if=lambda choice: choice == 0)
+
+
 class Done(Record):
     """An answer is over; the last of a job's answers ends it.
 
     Attributes:
-        finish: `stop` when the model closed its turn, `length` at the limit of tokens, `cancelled` when it was stopped.
+        finish: `stop` when the model closed its turn, `length` at the limit of tokens, `cancelled` when it was stopped,
+            `content_filter` when the rest was withheld.
         prompt_tokens: tokens that the model read.
         answer_tokens: tokens that it wrote.
         turns_left_out: oldest turns (a question with its answer) that no longer fitted.
@@ -62,7 +95,7 @@ class Done(Record):
     """
 
     type: Literal["done"] = "done"
-    finish: Literal["stop", "length", "cancelled"]
+    finish: Finish
     prompt_tokens: int
     answer_tokens: int
     turns_left_out: int
@@ -76,7 +109,7 @@ class Error(Record):
     message: str
 
 
-Event = Annotated[Waiting | Delta | Done | Error, Field(discriminator="type")]
+Event = Annotated[Waiting | Delta | Flagged | Done | Error, Field(discriminator="type")]
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Reads one event from JSON."""

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from accordant.errors import AccordantError
+from accordant.serve.moderation import Unjudged
 from accordant.serve.requests import explain, field_of
 from accordant.serve.scheduler import Closing, Refused
 from accordant.store.database import Changed, NotFound, Unusable
@@ -78,6 +79,10 @@ def say_every_fault_in_one_line(app: FastAPI) -> None:
     async def unusable(request: Request, error: Unusable) -> JSONResponse:
         log.error("%s", error)
         return problem(request.url.path, 503, "the server cannot reach its database; its log says why")
+
+    @app.exception_handler(Unjudged)
+    async def unjudged(request: Request, error: Unjudged) -> JSONResponse:
+        return problem(request.url.path, 503, str(error))
 
     @app.exception_handler(Fault)
     async def fault(request: Request, error: Fault) -> JSONResponse:

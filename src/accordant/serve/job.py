@@ -3,14 +3,21 @@
 import asyncio
 import codecs
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from starlette.concurrency import run_in_threadpool
 
 from accordant.engine import Generation, TokenChoice
-from accordant.serve.events import Delta, Done, Error, Event, Token
+from accordant.serve.events import Delta, Done, Error, Event, Finish, Flagged, Token
+from accordant.serve.moderation import UNJUDGED, AnswersFilter
+from accordant.store.verdicts import Judgement
+
+log = logging.getLogger(__name__)
 
 
 class Answering(Protocol):
@@ -47,6 +54,8 @@ class Job:
         who: the person or key that asks; the line is fair between them.
         turns_left_out: told at the end.
         ended: called once when the job is over, however it ended, in a thread that is not the model's.
+        filter: what stands between the model and the reader; `event` is the only way out, and it lies behind it.
+        said: what is told first.
     """
 
     def __init__(
@@ -55,6 +64,8 @@ class Job:
         who: str = "local",
         turns_left_out: int = 0,
         ended: "Callable[[Job], None] | None" = None,
+        filter: AnswersFilter | None = None,
+        said: Iterable[Event] = (),
     ) -> None:
         self.who, self.ended = who, ended
         self.requests = deque(requests)
@@ -70,6 +81,7 @@ class Job:
         self._number = {id(row): number for number, row in enumerate(self.choices)}
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._filter, self._out, self._withheld = filter, deque(said), set[int]()
 
     @property
     def over(self) -> bool:
@@ -88,7 +100,26 @@ class Job:
 
     async def event(self) -> Event:
         """The next event; the last `Done`, or an `Error`, is the end."""
-        return await self._events.get()
+        while not self._out:
+            made = [await self._events.get()]
+            while not self._events.empty():
+                made.append(self._events.get_nowait())
+            self._out.extend(await self._filtered(self._filter, made) if self._filter else made)
+        return self._out.popleft()
+
+    def judgements(self) -> list[Judgement]:
+        """What moderation said of the answers since this was last asked."""
+        return self._filter.take_judgements() if self._filter else []
+
+    async def _filtered(self, filter: AnswersFilter, made: list[Event]) -> list[Event]:
+        try:
+            found = await run_in_threadpool(lambda: [out for event in made for out in filter.push(event)])
+        except Exception:
+            log.exception("an answer could not be judged")
+            self.left.set()
+            return [Error(message=UNJUDGED)]
+        self._withheld |= {event.choice for event in found if isinstance(event, Flagged) and event.withheld}
+        return found
 
     def tell(self, event: Event) -> None:
         """Hand an event over from any thread; without a reader any more it is dropped."""
@@ -98,6 +129,7 @@ class Job:
     def tell_progress(self, row: Answering, spell: Callable[[int], bytes]) -> None:
         """Tell what the last token of one of its answers has settled."""
         number = self._number[id(row)]
+        row.over |= number in self._withheld
         text, tokens = self._sent[number].new(row, spell)
         if text or tokens:
             self.tell(Delta(text=text, choice=number, tokens=tokens))
@@ -120,7 +152,7 @@ class Job:
         self._open = 0
         self.tell(Error(message=message))
 
-    def _done(self, number: int, row: Answering, finish: Literal["stop", "length", "cancelled"]) -> Done:
+    def _done(self, number: int, row: Answering, finish: Finish) -> Done:
         return Done(
             finish=finish,
             prompt_tokens=self.prompt_tokens,

@@ -12,9 +12,11 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """So that no proxy buffers or caches a stream."""
 
 
-def event_stream(events: AsyncIterator[bytes]) -> StreamingResponse:
+class EventStream(StreamingResponse):
     """Server-Sent Events that no proxy buffers, caches or cuts for being silent."""
-    return StreamingResponse(_kept_alive(events), headers=HEADERS, media_type="text/event-stream")
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        super().__init__(_kept_alive(events), headers=HEADERS, media_type="text/event-stream")
 
 
 async def _kept_alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

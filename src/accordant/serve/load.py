@@ -5,6 +5,8 @@ from pathlib import Path
 from accordant.engine import Engine
 from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 from accordant.model.hub import load_transformer
+from accordant.serve.moderation import Moderation, Moderator
+from accordant.serve.settings import ModerationSettings
 from accordant.text import Renderer
 
 LONGEST = 2048
@@ -19,6 +21,19 @@ def load_engine(checkpoint: Path, rows: int = 1) -> Engine:
     keep_freed_memory()
     renderer = Renderer.load(checkpoint)
     return Engine(load_transformer(checkpoint, resolve_dtype("auto"), default_device()), renderer, rows)
+
+
+def load_moderation(settings: ModerationSettings) -> Moderation | None:
+    """The classifier, which is read in the background; None where it is off."""
+    if settings.mode == "off":
+        return None
+
+    def load() -> Moderator:
+        from accordant.moderation import moderator  # not before the server listens
+
+        return moderator.Moderator.load(policy=settings.policy)
+
+    return Moderation(load, settings.mode)
 
 
 def context_of(engine: Engine) -> int:

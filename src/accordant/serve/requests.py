@@ -1,10 +1,11 @@
 """What a client may ask, checked before anything else happens, and each fault said in one line."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from accordant.moderation.stream import Mode
 from accordant.records import Messages, Record, check_turns
 
 LARGEST_BODY = 1_000_000
@@ -32,10 +33,11 @@ class ChatRequest(Record):
 
 
 class About(Record):
-    """What the page says of the model."""
+    """What the page says of the model, and what is done about harmful words."""
 
     title: str
     checkpoint: str
+    moderation: Mode | Literal["off"]
     facts: dict[str, str]
 
 

@@ -16,7 +16,7 @@ from accordant.errors import AccordantError
 from accordant.serve.access import make_access
 from accordant.serve.app import create_app
 from accordant.serve.guard import LARGEST_HEAD
-from accordant.serve.load import context_of, facts_of, load_engine
+from accordant.serve.load import context_of, facts_of, load_engine, load_moderation
 from accordant.serve.logs import log_to_stderr
 from accordant.serve.service import Service
 from accordant.serve.settings import ServeSettings
@@ -66,9 +66,11 @@ def serve(
             host=host,
             settings=settings,
             access=access,
+            moderation=load_moderation(settings.moderation),
         )
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
+            console.print(f"moderation: {settings.moderation.mode}", highlight=False)
             console.print(f"API: base_url {address(listener)}/v1, model {name!r}", markup=False, highlight=False)
         log_to_stderr(logging.INFO if settings.log_requests else logging.WARNING)
         run(app, listener)

@@ -2,46 +2,27 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from accordant.engine import Ask, Sampling
 from accordant.serve.access import Principal
-from accordant.serve.events import Event
+from accordant.serve.events import Event, Flagged
 from accordant.serve.faults import Fault
 from accordant.serve.job import Job
 from accordant.serve.limits import Limiter, UsageLog, Used
 from accordant.serve.metrics import Metrics
+from accordant.serve.moderation import Moderation, told, why_withheld
 from accordant.serve.requests import About
 from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.settings import ServeSettings
+from accordant.store.verdicts import Judgement
 
 log = logging.getLogger("accordant.serve")
-
-
-class Judgement(Protocol):
-    """What a moderator thinks of a text."""
-
-    @property
-    def scores(self) -> Mapping[str, float]:
-        """Probability of each category."""
-
-    @property
-    def flags(self) -> Mapping[str, bool]:
-        """Whether each category applies."""
-
-
-class Moderator(Protocol):
-    """The part of the moderation classifier that is used here."""
-
-    name: str
-
-    def judge(self, text: str, /) -> Judgement:
-        """Look at one text; takes milliseconds and is called outside the event loop."""
 
 
 @dataclass
@@ -57,31 +38,57 @@ class Service:
     metrics: Metrics
     limiter: Limiter
     usage: UsageLog
-    moderator: Moderator | None
+    moderation: Moderation | None
     created: int = field(default_factory=lambda: int(time.time()))
 
     def knows(self, token: int) -> bool:
         """Whether the model has such a token."""
         return 0 <= token < self.engine.vocabulary
 
+    def spell(self, tokens: Iterable[int]) -> str:
+        """The text that tokens stand for."""
+        return b"".join(map(self.engine.spell, tokens)).decode(errors="replace")
+
     def check_answers(self, count: int) -> None:
         """Refuse more answers in one request than can be in the making at once."""
         if count > self.engine.rows:
             raise Fault(f"a request may have {self.engine.rows} answers in all, this one asks for {count}", "n")
 
-    async def begin(self, asks: Sequence[Ask], who: Principal, turns_left_out: int = 0, end_user: str = "") -> Job:
+    async def begin(
+        self,
+        asks: Sequence[Ask],
+        who: Principal,
+        words: Sequence[str],
+        param: str,
+        turns_left_out: int = 0,
+        end_user: str = "",
+    ) -> Job:
         """Put a job in line, whose tokens are counted.
+
+        Args:
+            asks: what the model reads.
+            who: who asks.
+            words: what they say in it, which is judged first.
+            param: the field of the request in which it stands.
+            turns_left_out: told at the end.
+            end_user: whom the asking program asks for.
 
         Raises:
             AccordantError: when the engine cannot answer it.
+            Fault: when the words are blocked.
+            Unjudged: when they cannot be judged.
             Refused: when it must come later.
         """
+        said = told(await self.moderation.judge(words) if self.moderation else None)
+        if said and said.withheld:
+            raise Fault(why_withheld(said), param, "content_filter")
         requests = await run_in_threadpool(lambda: [self.engine.request(ask) for ask in asks])
 
         def count(job: Job) -> None:
             self.usage.add(Used(who.user_id, who.key_id, job.read_tokens, job.answer_tokens, end_user))
 
-        return self._submit(asks, requests, who.key_id or who.user_id, turns_left_out, count)
+        first = [Flagged(**said.model_dump())] if said else []
+        return self._submit(asks, requests, who.key_id or who.user_id, turns_left_out, count, first)
 
     def start(self, prompt: list[int], sampling: Sampling, turns_left_out: int, client: str) -> "InLine":
         """Put the answer of a stored conversation in line, which counts its tokens itself (`serve.answers.Start`)."""
@@ -96,6 +103,7 @@ class Service:
         client: str,
         turns_left_out: int,
         count: Callable[[Job], None],
+        said: Iterable[Event] = (),
     ) -> Job:
         most = sum(len(ask.prompt) + ask.samples * ask.sampling.max_tokens for ask in asks)
         self.limiter.begin(client, most)
@@ -109,7 +117,8 @@ class Service:
             except Exception:
                 log.exception("the tokens of a request could not be counted")
 
-        job = Job(requests, client, turns_left_out, ended)
+        filter = self.moderation.filter() if self.moderation else None
+        job = Job(requests, client, turns_left_out, ended, filter, said)
         try:
             self.scheduler.submit(job)
         except BaseException:
@@ -127,6 +136,10 @@ class InLine(NamedTuple):
     async def event(self) -> Event:
         """The next event; `Done` or `Error` is the last."""
         return await self.job.event()
+
+    def judgements(self) -> list[Judgement]:
+        """What moderation said of it since this was last asked."""
+        return self.job.judgements()
 
     def leave(self) -> None:
         """Nobody wants it any more: it ends with the token in the making, by a `Done` that is `cancelled`."""

@@ -2,12 +2,26 @@
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from accordant.config import Count, Positive, Section, explain
 from accordant.errors import AccordantError
+from accordant.moderation.policy import Policy
+from accordant.moderation.stream import Mode
 from accordant.serve.limits import Limits
+
+
+class ModerationSettings(Section):
+    """What is done about harmful words."""
+
+    mode: Mode | Literal["off"] = Field(
+        "hold",
+        description="hold: an answer is shown as far as it was judged; window: sooner, a block may come after some of "
+        "its span; audit: nothing is withheld; off: nothing is judged.",
+    )
+    policy: Policy = Field(Policy(), description="From which probability on a category warns or blocks.")
 
 
 class ServeSettings(Section):
@@ -17,6 +31,7 @@ class ServeSettings(Section):
     most_waiting: Count = Field(256, description="Requests that may wait; one more is refused with 429.")
     most_waiting_each: Count = Field(256, description="Requests of one person or key that may wait.")
     limits: Limits = Field(Limits(), description="Of each person or key.")
+    moderation: ModerationSettings = Field(ModerationSettings(), description="What is done about harmful words.")
     shutdown_seconds: Positive = Field(30.0, description="How long answers in the making may take to end on shutdown.")
     request_seconds: Positive = Field(30.0, description="How long a client may take to send a request.")
     write_seconds: Positive = Field(60.0, description="How long a client may leave a piece of an answer unread.")

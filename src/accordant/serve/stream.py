@@ -4,21 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import Request
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from accordant.serve.events import Done, Error, Event
 from accordant.serve.job import Job
-from accordant.serve.keep_alive import HEADERS, PING_SECONDS
+from accordant.serve.keep_alive import EventStream
 from accordant.serve.scheduler import Scheduler
 
 
-class JobStream(StreamingResponse):
+class JobStream(EventStream):
     """Server-Sent Events of one job; when the reader goes away, for whatever reason, the job is dropped."""
 
     def __init__(self, scheduler: Scheduler, job: Job, chunks: AsyncIterator[bytes]) -> None:
         self._scheduler, self._job = scheduler, job
-        super().__init__(chunks, headers=HEADERS, media_type="text/event-stream")
+        super().__init__(chunks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the answer is over or the reader is gone."""
@@ -28,15 +27,11 @@ class JobStream(StreamingResponse):
             self._scheduler.drop(self._job)
 
 
-async def events(job: Job) -> AsyncIterator[Event | None]:
-    """A job's events to its end; None where it has been silent for a while, to keep a connection alive."""
+async def events(job: Job) -> AsyncIterator[Event]:
+    """A job's events to its end."""
     still_open = len(job.choices)
     while still_open:
-        try:
-            event = await asyncio.wait_for(job.event(), PING_SECONDS)
-        except TimeoutError:
-            yield None
-            continue
+        event = await job.event()
         yield event
         if isinstance(event, Error):
             return
@@ -55,7 +50,7 @@ async def collect(request: Request, scheduler: Scheduler, job: Job) -> list[Even
     """
 
     async def everything() -> list[Event]:
-        return [event async for event in events(job) if event is not None]
+        return [event async for event in events(job)]
 
     answer, gone = asyncio.ensure_future(everything()), asyncio.ensure_future(_gone(request))
     try:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from accordant.store import conversations, feedback, keys, usage, verdicts
 from accordant.store.schema import Generation, Message, User
 
+_SAID = ("id", "action", "withheld", "categories", "scores", "start", "end", "classifier")
 _MADE_BY = ("model", "temperature", "top_p", "max_tokens", "seed", "turns_left_out", "status", "finish", "error")
 
 
@@ -71,10 +72,7 @@ def conversation(session: Session, user_id: str, conversation_id: str) -> dict[s
                 "content": message.content,
                 "created_at": message.created_at.isoformat(),
                 "made_by": {name: getattr(made, name) for name in _MADE_BY} if made else None,
-                "verdicts": [
-                    {"action": one.action, "categories": one.categories, "classifier": one.classifier}
-                    for one in judged.get(message.id, [])
-                ],
+                "verdicts": [{name: getattr(one, name) for name in _SAID} for one in judged.get(message.id, [])],
             }
             for message, made in rows
         ],

@@ -247,7 +247,16 @@ class EventBatch(Base):
 
 
 class Verdict(Base):
-    """What moderation said of a message: scores by category, and what was done."""
+    """What moderation said of a message: one row, or one for each thing that was flagged.
+
+    Attributes:
+        action: what the policy said; a row that allows is there for reports that it should not have.
+        withheld: whether anything was kept back.
+        categories: the flagged ones with their probability.
+        scores: of all categories, where nothing was flagged the highest of the whole message.
+        start: first character of what was judged.
+        end: the one after its last; what was withheld is not part of the message.
+    """
 
     __tablename__ = "verdicts"
 
@@ -255,7 +264,11 @@ class Verdict(Base):
     conversation_id: Mapped[str] = mapped_column(sa.ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
     message_id: Mapped[str] = mapped_column(sa.ForeignKey("messages.id", ondelete="CASCADE"), index=True)
     action: Mapped[Action] = mapped_column(sa.Text())
+    withheld: Mapped[bool]
     categories: Mapped[dict[str, float]]
+    scores: Mapped[dict[str, float]]
+    start: Mapped[int]
+    end: Mapped[int]
     classifier: Mapped[str]
     created_at: Mapped[datetime]
 

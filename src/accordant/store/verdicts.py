@@ -6,15 +6,30 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from accordant.store.ids import new_id, now
+from accordant.store.ids import now
 from accordant.store.schema import Action, Message, Verdict
 
 
 class Judgement(NamedTuple):
-    """What a classifier says of a text: a score for each category, and what follows from the thresholds."""
+    """What a classifier says of a text, and what followed.
 
+    Attributes:
+        action: what the policy says.
+        withheld: whether anything was kept back.
+        categories: the flagged ones with their probability, the most probable first.
+        scores: the probability of every category.
+        start: first character of what was judged.
+        end: the one after its last.
+        classifier: who says it.
+    """
+
+    id: str
     action: Action
+    withheld: bool
     categories: Mapping[str, float]
+    scores: Mapping[str, float]
+    start: int
+    end: int
     classifier: str
 
 
@@ -22,12 +37,9 @@ def add(session: Session, judged: Iterable[tuple[Message, Judgement]]) -> None:
     """Write verdicts on messages: one statement."""
     rows = [
         {
-            "id": new_id("verdict"),
+            **judgement._asdict(),
             "conversation_id": message.conversation_id,
             "message_id": message.id,
-            "action": judgement.action,
-            "categories": dict(judgement.categories),
-            "classifier": judgement.classifier,
             "created_at": now(),
         }
         for message, judgement in judged

@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from accordant.engine import Ask, Generation, Sampling, TokenChoice
 from accordant.records import Message
 
+Reply = str | Sequence[str] | Exception
+"""What to say: a text, said word by word, or its pieces; an exception is raised."""
+
+
+def pieces_of(reply: str | Sequence[str]) -> list[str]:
+    """Of a text its words, each with the space before it."""
+    if not isinstance(reply, str):
+        return list(reply)
+    first, *rest = reply.split(" ")
+    return [first, *(f" {word}" for word in rest)]
+
 
 class WordRenderer:
     """Counts instead of tokenising: one id for each message and one for each word in it."""
@@ -25,7 +36,7 @@ class WordRenderer:
 class ScriptedRow:
     """An answer that grows by a piece at each step."""
 
-    reply: str | Exception
+    reply: Reply
     sampling: Sampling
     alternatives: int | None = None
     answer: Generation = field(default_factory=Generation)
@@ -37,18 +48,18 @@ class ScriptedRow:
         return len(self.answer.text)
 
     def step(self) -> None:
-        """Say one more piece: a word with the space before it, which counts as one token."""
+        """Say one more piece, which counts as one token."""
         if isinstance(self.reply, Exception):
             raise self.reply
-        said, words = len(self.answer.ids), self.reply.split(" ")
-        piece = words[said] if said == 0 else f" {words[said]}"
+        said, pieces = len(self.answer.ids), pieces_of(self.reply)
+        piece = pieces[said]
         self.answer.text += piece
         self.answer.pieces.append(piece)
         self.answer.ids.append(said)
         self.answer.log_probs.append(0.0)
         if self.alternatives is not None:
             self.answer.tokens.append(TokenChoice(said, 0.0, ((said, 0.0),) * self.alternatives))
-        if said + 1 == len(words):
+        if said + 1 == len(pieces):
             self.answer.finish, self.over = "stop", True
         elif said + 1 == self.sampling.max_tokens:
             self.over = True
@@ -65,8 +76,6 @@ class ScriptedRequest:
 class ScriptedEngine:
     """Says the given replies in turn, from the first again after the last, piece by piece.
 
-    A reply that is an exception is raised.
-
     Args:
         replies: what to say.
         delay: seconds before each step.
@@ -78,7 +87,7 @@ class ScriptedEngine:
         written: pieces so far, over all answers.
     """
 
-    def __init__(self, replies: Sequence[str | Exception], delay: float = 0.0, rows: int = 1) -> None:
+    def __init__(self, replies: Sequence[Reply], delay: float = 0.0, rows: int = 1) -> None:
         self.renderer = WordRenderer()
         self.rows, self.vocabulary = rows, 100_000
         self.asked: list[tuple[list[int], Sampling]] = []
@@ -87,7 +96,7 @@ class ScriptedEngine:
         self._delay = delay
         self.say(replies)
 
-    def say(self, replies: Sequence[str | Exception]) -> None:
+    def say(self, replies: Sequence[Reply]) -> None:
         """What to say from now on."""
         self._replies = itertools.cycle(replies)
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from accordant.serve.events import Token
+from accordant.serve.events import Token, VerdictView
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
@@ -46,13 +46,19 @@ class AnswerMessage(BaseModel):
     content: str
 
 
-class ChatChoice(BaseModel):
-    """One of n answers."""
+class Choice(BaseModel):
+    """One of n; `moderation` is there where words were flagged."""
 
     index: int
+    finish_reason: FinishReason
+    moderation: list[VerdictView] = Field([], exclude_if=lambda said: not said)
+
+
+class ChatChoice(Choice):
+    """One of n answers."""
+
     message: AnswerMessage
     logprobs: ChatLogProbs | None
-    finish_reason: FinishReason
 
 
 class ChatCompletion(BaseModel):
@@ -75,13 +81,11 @@ class TextLogProbs(BaseModel):
     text_offset: list[int]
 
 
-class TextChoice(BaseModel):
+class TextChoice(Choice):
     """One of n completions of a prompt."""
 
     text: str
-    index: int
     logprobs: TextLogProbs | None
-    finish_reason: FinishReason
 
 
 class Completion(BaseModel):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from accordant.serve.events import PING, Delta, Done, Error, Event, Token, Waiting
+from accordant.serve.events import Delta, Done, Error, Event, Flagged, Token, VerdictView, Waiting
 from accordant.serve.faults import Fault, openai_error
 from accordant.serve.openai.answers import FinishReason, usage
 from accordant.serve.scheduler import CLOSING
@@ -41,7 +41,7 @@ def new_head(kind: str, model: str) -> dict[str, Any]:
 
 
 async def chunks(
-    events: AsyncIterator[Event | None], head: dict[str, Any], choice: Choice, openings: bool, include_usage: bool
+    events: AsyncIterator[Event], head: dict[str, Any], choice: Choice, openings: bool, include_usage: bool
 ) -> AsyncIterator[bytes]:
     """A job's events as chunks, to `[DONE]`.
 
@@ -55,21 +55,21 @@ async def chunks(
     opened: set[int] = set()
     written = read = 0
 
-    def chunk(number: int, part: Part) -> bytes:
+    def chunk(number: int, part: Part, **besides: Any) -> bytes:
         more = {"usage": None} if include_usage else {}
-        return encode({**head, "choices": [{"index": number, **choice(part)}], **more})
+        return encode({**head, "choices": [{"index": number, **choice(part), **besides}], **more})
 
     async for event in events:
-        if isinstance(event, Delta | Done) and openings and event.choice not in opened:
+        if isinstance(event, Delta | Flagged | Done) and openings and event.choice not in opened:
             opened.add(event.choice)
             yield chunk(event.choice, Part(first=True))
         match event:
-            case None:
-                yield PING
             case Waiting(ahead=ahead):
                 yield f": {ahead} ahead\n\n".encode()
             case Delta(text=text, choice=number, tokens=tokens):
                 yield chunk(number, Part(text, tokens))
+            case Flagged(choice=number):
+                yield chunk(number, Part(), moderation=[verdict(event).model_dump()])
             case Done(finish=finish, choice=number):
                 yield chunk(number, Part(finish=reason(finish)))
                 read, written = event.prompt_tokens, written + event.answer_tokens
@@ -91,6 +91,11 @@ def reason(finish: str) -> FinishReason:
     return "stop" if finish == "cancelled" else cast(FinishReason, finish)
 
 
+def verdict(event: Flagged) -> VerdictView:
+    """What a choice has as `moderation`."""
+    return VerdictView(**event.model_dump(include=set(VerdictView.model_fields)))
+
+
 @dataclass
 class Answer:
     """A whole answer, gathered."""
@@ -98,6 +103,7 @@ class Answer:
     text: str = ""
     tokens: list[Token] = field(default_factory=list)
     finish: FinishReason = "stop"
+    flagged: list[VerdictView] = field(default_factory=list)
 
 
 @dataclass
@@ -121,6 +127,8 @@ def gather(events: Sequence[Event], count: int) -> Gathered:
             case Delta(text=text, choice=number, tokens=tokens):
                 found.answers[number].text += text
                 found.answers[number].tokens += tokens
+            case Flagged(choice=number):
+                found.answers[number].flagged.append(verdict(event))
             case Done(finish=finish, choice=number):
                 found.answers[number].finish = reason(finish)
                 found.prompt_tokens = event.prompt_tokens

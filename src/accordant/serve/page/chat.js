@@ -144,13 +144,18 @@ async function answer(view) {
   showFrame();
   speak("Answering");
 
+  let doubt = "";
   const on = {
     waiting: ({ ahead }) => (turn.note = ahead === 1 ? "Waiting: one answer comes before yours." : `Waiting: ${ahead} answers come before yours.`),
     delta: ({ text }) => {
       if (!turn.answer) turn.note = "";
       turn.answer += text;
     },
-    done: (event) => (turn.note = remark(event)),
+    flagged: ({ withheld }) => {
+      if (withheld) turn.failure = "The moderation filter withheld the rest of this answer.";
+      else doubt = "The moderation filter has doubts about this exchange.";
+    },
+    done: (event) => (turn.note = `${remark(event)} ${doubt}`.trim()),
     error: (event) => (turn.failure = sentence(event.message)),
   };
   try {

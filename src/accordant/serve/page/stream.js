@@ -4,7 +4,7 @@ const OUT_OF_REACH = "The server does not answer. It may have been stopped, or t
 
 /**
  * Throws an AbortError when `signal` fires, else an Error whose message is meant for the reader.
- * `take` gets each event (waiting, delta, done, error); after `done` or `error` this returns.
+ * `take` gets each event (waiting, delta, flagged, done, error); after `done` or `error` this returns.
  */
 export async function ask(messages, signal, take) {
   let response;

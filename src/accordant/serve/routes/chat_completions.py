@@ -27,7 +27,8 @@ async def create(body: ChatCompletionRequest, request: Request, service: Serving
     body.check_stream_options()
     ask = await run_in_threadpool(_ask, body, service)
     try:
-        job = await service.begin([ask], principal, end_user=body.safety_identifier or body.user or "")
+        end_user = body.safety_identifier or body.user or ""
+        job = await service.begin([ask], principal, _words(body), "messages", end_user=end_user)
     except AccordantError as error:
         if ask.schema is not None and type(error) is AccordantError:
             raise Fault(str(error), "response_format") from None
@@ -45,6 +46,7 @@ async def create(body: ChatCompletionRequest, request: Request, service: Serving
             message=AnswerMessage(content=answer.text),
             logprobs=chat_log_probs(answer.tokens) if shows_tokens else None,
             finish_reason=answer.finish,
+            moderation=answer.flagged,
         )
         for number, answer in enumerate(found.answers)
     ]
@@ -65,6 +67,10 @@ def _ask(body: ChatCompletionRequest, service: Service) -> Ask:
         body.nudges(service.knows),
         body.json_schema,
     )
+
+
+def _words(body: ChatCompletionRequest) -> list[str]:
+    return [message.content for message in body.messages if message.role != "assistant"]
 
 
 def _choice(part: Part, shows_tokens: bool) -> dict[str, Any]:

@@ -27,7 +27,8 @@ async def create(body: CompletionRequest, request: Request, service: Serving, pr
     check_model(body.model, service.model)
     body.check_stream_options()
     asks = await run_in_threadpool(_asks, body, service)
-    job = await service.begin(asks, principal, end_user=body.user or "")
+    words = [prompt if isinstance(prompt, str) else service.spell(prompt) for prompt in body.prompts()]
+    job = await service.begin(asks, principal, words, "prompt", end_user=body.user or "")
     head = new_head("cmpl", service.model)
     shows_tokens = body.logprobs is not None
     if body.stream:
@@ -41,6 +42,7 @@ async def create(body: CompletionRequest, request: Request, service: Serving, pr
             text=answer.text,
             logprobs=text_log_probs(answer.tokens) if shows_tokens else None,
             finish_reason=answer.finish,
+            moderation=answer.flagged,
         )
         for number, answer in enumerate(found.answers)
     ]

@@ -12,7 +12,7 @@ from accordant.records import Record
 from accordant.serve.deps import DatabaseDep, DialogueDep, Signed
 from accordant.serve.dialogue import MOST_READ, AnswerSettings, Dialogue
 from accordant.serve.events import encode
-from accordant.serve.keep_alive import event_stream
+from accordant.serve.keep_alive import EventStream
 from accordant.serve.requests import LARGEST_CONVERSATION
 from accordant.serve.routes.views import BegunView, ConversationList, ConversationPage, ConversationView
 from accordant.store import audit, conversations, export, generations, verdicts
@@ -72,11 +72,12 @@ def list_conversations(
 
 
 @router.post("", status_code=201)
-def create_conversation(asked: NewConversation, who: Signed, database: DatabaseDep) -> ConversationView:
+async def create_conversation(
+    asked: NewConversation, who: Signed, database: DatabaseDep, talk: DialogueDep
+) -> ConversationView:
     """Begin a conversation."""
-    with database.write() as session:
-        made = conversations.create(session, who.user_id, asked.title, asked.system, asked.consent)
-        return ConversationView.of(made)
+    await talk.check_system(asked.system)
+    return await run_in_threadpool(_create, asked, who.user_id, database)
 
 
 @router.get("/{conversation_id}")
@@ -179,13 +180,19 @@ async def read_events(
     """Events of an answer from number `start` on, while it is written and afterwards; leaving does not stop it."""
     await run_in_threadpool(_generation, database, who.user_id, conversation_id, generation_id)
     first = start if last_event_id is None else last_event_id + 1
-    return event_stream(_encoded(talk, generation_id, first))
+    return EventStream(_encoded(talk, generation_id, first))
 
 
 @router.post("/{conversation_id}/generations/{generation_id}/stop", status_code=202)
 async def stop(conversation_id: str, generation_id: str, who: Signed, database: DatabaseDep, talk: DialogueDep) -> None:
     """Stop an answer within a token; what is written stays."""
     await talk.answers.stop(await run_in_threadpool(_generation, database, who.user_id, conversation_id, generation_id))
+
+
+def _create(asked: NewConversation, user_id: str, database: Database) -> ConversationView:
+    with database.write() as session:
+        made = conversations.create(session, user_id, asked.title, asked.system, asked.consent)
+        return ConversationView.of(made)
 
 
 def _open(database: Database, user_id: str, conversation_id: str, end: str | None) -> Opened:

@@ -7,11 +7,12 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 
+from accordant.moderation.policy import openai_shape
 from accordant.serve.deps import Signed
 from accordant.serve.faults import Fault
 from accordant.serve.openai.chat import TextPart
 from accordant.serve.openai.fields import Body, Words, check_model
-from accordant.serve.service import Judgement, Serving
+from accordant.serve.service import Serving
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -35,23 +36,10 @@ class ModerationRequest(Body):
 @router.post("/moderations")
 async def create(body: ModerationRequest, service: Serving, _: Signed) -> dict[str, Any]:
     """Which categories each text falls into."""
-    moderator = service.moderator
-    if moderator is None:
+    if service.moderation is None:
         raise Fault("no moderation classifier is set up on this server", None, "not_supported", 404)
+    moderator = await service.moderation.moderator()
     if body.model is not None:
         check_model(body.model, moderator.name)
     judged = [await run_in_threadpool(moderator.judge, text) for text in body.input]
-    return {
-        "id": f"modr-{secrets.token_urlsafe(16)}",
-        "model": moderator.name,
-        "results": [_result(one) for one in judged],
-    }
-
-
-def _result(judgement: Judgement) -> dict[str, Any]:
-    return {
-        "flagged": any(judgement.flags.values()),
-        "categories": dict(judgement.flags),
-        "category_scores": dict(judgement.scores),
-        "category_applied_input_types": {category: ["text"] for category in judgement.scores},
-    }
+    return openai_shape(judged, moderator.name, f"modr-{secrets.token_urlsafe(16)}")

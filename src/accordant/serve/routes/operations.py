@@ -19,10 +19,11 @@ async def health(service: Serving) -> dict[str, Any]:
 
 @router.get("/ready")
 async def ready(service: Serving, response: Response) -> dict[str, bool]:
-    """Whether new requests are answered: the model is loaded, its thread lives, and the service is not closing."""
-    if not service.scheduler.ready:
+    """Whether new requests are answered: both models are loaded, their thread lives, the service is not closing."""
+    found = service.scheduler.ready and (service.moderation is None or service.moderation.ready)
+    if not found:
         response.status_code = 503
-    return {"ready": service.scheduler.ready}
+    return {"ready": found}
 
 
 @router.get("/metrics")

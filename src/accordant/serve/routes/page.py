@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 
 from accordant.engine import Ask, Sampling
 from accordant.serve.deps import Signed
-from accordant.serve.events import PING, encode
+from accordant.serve.events import encode
 from accordant.serve.history import fit
 from accordant.serve.job import Job
 from accordant.serve.requests import About, ChatRequest
@@ -32,10 +32,13 @@ async def chat(request: ChatRequest, service: Serving, principal: Signed) -> Job
     fitted = await run_in_threadpool(fit, service.engine.renderer, request.messages, room)
     seed = secrets.randbits(32) if request.seed is None else request.seed
     sampling = Sampling(request.temperature, request.top_p, request.max_tokens, seed=seed)
-    job = await service.begin([Ask(fitted.prompt, sampling)], principal, fitted.turns_left_out)
+    left_out = fitted.turns_left_out
+    said = [message.content for message in request.messages if message.role == "user"][left_out:]
+    system = [message.content for message in request.messages if message.role == "system"]
+    job = await service.begin([Ask(fitted.prompt, sampling)], principal, system + said, "messages", left_out)
     return JobStream(service.scheduler, job, _encoded(job))
 
 
 async def _encoded(job: Job) -> AsyncIterator[bytes]:
     async for event in events(job):
-        yield PING if event is None else encode(event)
+        yield encode(event)

@@ -6,8 +6,10 @@ from typing import Self
 
 from accordant.records import Record
 from accordant.serve.dialogue import Begun
+from accordant.serve.events import VerdictView
+from accordant.serve.moderation import told
 from accordant.store.conversations import Opened
-from accordant.store.schema import Action, Conversation, Generation, MessageRole, Status, Verdict
+from accordant.store.schema import Conversation, Generation, Message, MessageRole, Status, Verdict
 
 
 class ConversationView(Record):
@@ -55,13 +57,6 @@ class AnswerView(Record):
         return cls(**{name: getattr(row, name) for name in cls.model_fields})
 
 
-class VerdictView(Record):
-    """What moderation said: scores by category, and what followed."""
-
-    action: Action
-    categories: dict[str, float]
-
-
 class MessageView(Record):
     """A message of the path; `siblings` are the ids of all messages with its parent, itself among them, oldest first.
 
@@ -99,7 +94,7 @@ class ConversationPage(Record):
                 created_at=message.created_at,
                 siblings=siblings[message.parent_id],
                 generation=AnswerView.of(made) if made else None,
-                verdicts=[VerdictView(action=v.action, categories=v.categories) for v in judged.get(message.id, ())],
+                verdicts=[_verdict(message, said) for said in judged.get(message.id, ()) if said.action != "allow"],
             )
             for message, made in opened.path
         ]
@@ -110,7 +105,7 @@ class ConversationPage(Record):
 class BegunView(Record):
     """Ids of what was written: the question (none for another answer), the answer, and the generation that makes it.
 
-    Without answer and generation, moderation blocked the question: `verdict` says why.
+    Without answer and generation, moderation withheld the question from the model: `verdict` says why.
     """
 
     question: str | None
@@ -123,11 +118,15 @@ class BegunView(Record):
     def of(cls, begun: Begun) -> Self:
         """From what was begun."""
         question, answer, generation = begun.written
-        said = begun.judgement
         return cls(
             question=question.id if question else None,
             answer=answer.id if answer else None,
             generation=generation.id if generation else None,
             turns_left_out=begun.turns_left_out,
-            verdict=VerdictView(action=said.action, categories=dict(said.categories)) if said else None,
+            verdict=told(begun.judgement),
         )
+
+
+def _verdict(message: Message, said: Verdict) -> VerdictView:
+    fields = {name: getattr(said, name) for name in VerdictView.model_fields if name != "side"}
+    return VerdictView(side="user" if message.role == "user" else "model", **fields)
