@@ -86,18 +86,26 @@ def test_a_row_that_is_let_go_takes_no_further_step() -> None:
     assert len(stayed.answer.ids) > 3
 
 
-def test_the_cache_grows_and_keeps_what_it_has() -> None:
-    config = tiny_config()
-    cache = KeyValueCache(config, 2, 3, torch.float32, torch.device("cpu"))
+def test_the_cache_grows_and_shrinks_and_keeps_what_it_has() -> None:
+    cache = KeyValueCache(tiny_config(), 2, 3, torch.float32, torch.device("cpu"))
     cache.keys.fill_(1.0)
+    cache.values.fill_(1.0)
     cache.reserve(2)
-    assert cache.capacity == cache.keys.shape[4] == 3
-    cache.reserve(4)
-    assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == 6
+    assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == 3
+    cache.fit(4)
+    grown = cache.capacity
+    assert grown == cache.keys.shape[4] == cache.values.shape[3] >= 4
     assert cache.keys[..., :3].eq(1).all()
-    assert cache.keys[..., 3:].eq(0).all()
-    cache.reserve(config.context)
-    assert cache.keys.shape[4] == cache.values.shape[3] == config.context
+    assert cache.values[..., :3, :].eq(1).all()
+    assert cache.keys[..., 3:].eq(0).all()  # what was never written must not spread a NaN
+    assert cache.values[..., 3:, :].eq(0).all()
+    cache.reserve(1000)
+    cache.fit(500)
+    assert cache.capacity == 1024
+    cache.fit(4)
+    assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == grown
+    assert cache.keys[..., :3].eq(1).all()
+    assert cache.keys.is_contiguous()
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.3, 1.0])), min_size=1, max_size=8))

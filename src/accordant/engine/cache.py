@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from accordant.model import ModelConfig, PackedAttention
-from accordant.model.precision import widened
+
+_STEP = 32
+"""Slots are added so many at a time."""
 
 
 class KeyValueCache:
@@ -16,7 +18,8 @@ class KeyValueCache:
     Every row begins at slot 0, so nothing on the left is masked. Rows are moved only to fill a gap: what stays is
     never copied. Keys lie as the product with a query wants them, (layers, rows, kv_heads, head_size, capacity):
     turned at each step, they would cost more than the product. Values are (layers, rows, kv_heads, capacity,
-    head_size).
+    head_size). Attention goes over all slots, and there are few more than the longest row fills: products copy a part
+    of the slots before they use it, which costs as much as the product does.
     """
 
     def __init__(self, config: ModelConfig, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -26,20 +29,27 @@ class KeyValueCache:
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.capacity = capacity
         self.count = 0
-        self._context = config.context
 
     def clear(self) -> None:
         """Take all rows out of use."""
         self.lengths.zero_()
         self.count = 0
 
-    def reserve(self, capacity: int) -> None:
-        """Make room for `capacity` tokens in each row; what is there stays. It grows in doubling steps."""
-        if capacity > self.capacity:
-            capacity = max(capacity, min(2 * self.capacity, self._context))
-            more = capacity - self.capacity
-            self.keys, self.values = F.pad(self.keys, (0, more)), F.pad(self.values, (0, 0, 0, more))
-            self.capacity = capacity
+    def reserve(self, tokens: int) -> None:
+        """Have room for so many tokens in each row; what is there stays."""
+        if tokens > self.capacity:
+            self._resize(tokens)
+
+    def fit(self, tokens: int) -> None:
+        """Have room for so many tokens in each row, which are all that is in use, and not much more."""
+        if not tokens <= self.capacity <= 2 * tokens + _STEP:
+            self._resize(tokens)
+
+    def _resize(self, tokens: int) -> None:
+        capacity = -(-tokens // _STEP) * _STEP
+        more = capacity - self.capacity
+        self.keys, self.values = F.pad(self.keys, (0, more)), F.pad(self.values, (0, 0, 0, more))
+        self.capacity = capacity
 
     def keep(self, staying: Sequence[int]) -> list[int]:
         """Drop every row that is not in `staying`; the last ones take the places of the dropped.
@@ -105,26 +115,26 @@ class DecodeAttention:
     """
 
     def __init__(self, cache: KeyValueCache) -> None:
-        self._cache = cache
         lengths = cache.lengths[: cache.count]
-        self.positions = lengths.clone()
+        positions = lengths.clone()
         lengths += 1
-        self._rows = torch.arange(cache.count, device=lengths.device)
-        self._widest = int(lengths.max())
-        slots = torch.arange(self._widest, device=lengths.device)
-        self._hidden = (slots > self.positions[:, None])[:, None]
-        self._ragged = bool(self._hidden.any())
+        cache.fit(int(lengths.max()))
+        self._look(cache, positions)
+
+    def _look(self, cache: KeyValueCache, positions: Tensor) -> None:
+        self.positions = positions
+        count = len(positions)
+        self._rows = torch.arange(count, device=positions.device)
+        self._hidden = (torch.arange(cache.capacity, device=positions.device) > positions[:, None])[:, None]
+        self._keys, self._values = cache.keys[:, :count].unbind(), cache.values[:, :count].unbind()
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `model.Attention`; here tokens = rows."""
         rows, heads, size = query.shape
-        keys, values = self._cache.keys[layer, :rows], self._cache.values[layer, :rows]
+        keys, values = self._keys[layer], self._values[layer]
         keys[self._rows, :, :, self.positions] = key
         values[self._rows, :, self.positions] = value
-        keys, values = keys.flatten(0, 1)[:, :, : self._widest], values.flatten(0, 1)[:, : self._widest]
-        scores = torch.bmm((query * size**-0.5).reshape(len(keys), -1, size), keys)
-        wide = widened(scores).view(rows, heads, self._widest)
-        if self._ragged:
-            wide = wide.masked_fill(self._hidden, -torch.inf)
-        weights = wide.softmax(-1).to(scores.dtype).view(scores.shape)
-        return torch.bmm(weights, values).view(rows, heads, size)
+        keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+        scores = torch.bmm((query * size**-0.5).view(len(keys), -1, size), keys)
+        weights = scores.view(rows, heads, -1).masked_fill_(self._hidden, -torch.inf).softmax(-1)
+        return torch.bmm(weights.view(scores.shape), values).view(rows, heads, size)

@@ -160,18 +160,18 @@ class Engine:
     ) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
         """Yield (rows, their next tokens, their log-probs) until `source` has nothing more; `most` rows at once.
 
-        Whoever iterates pushes the tokens to the rows. `capacity` is what the longest row will take; None lets the
-        cache grow as needed, and then no step is recorded.
+        Whoever iterates pushes the tokens to the rows. `capacity` is what the longest row will take; where it is not
+        known (None), no step is recorded.
         """
         pack_linear_layers(self.model)
         dtype, device = self.model.lm_head.weight.dtype, self.model.device
         graphs = self._take_graphs(most, capacity) if capacity is not None and can_record(device) else None
-        cache = graphs.cache if graphs else KeyValueCache(self.model.config, most, capacity or 0, dtype, device)
+        cache = graphs.cache if graphs else KeyValueCache(self.model.config, most, 0, dtype, device)
         live: list[Row] = []
         logits = torch.empty(0, self.model.config.vocab_size, dtype=dtype, device=device)
         while True:
             if entering := source(most - len(live)):
-                cache.reserve(max(len(request.prompt) + request.longest for request in entering))
+                cache.reserve(max(len(request.prompt) for request in entering))
                 logits = torch.cat((logits, self._prefill(entering, cache)))
                 live = live + [row for request in entering for row in request.rows]
             if not live:
@@ -218,11 +218,6 @@ class Request:
 
     prompt: list[int]
     rows: "list[Row]"
-
-    @property
-    def longest(self) -> int:
-        """Most tokens of an answer."""
-        return self.rows[0].sampling.max_tokens
 
 
 def _fitting(requests: deque[Request], room: int) -> list[Request]:

@@ -62,15 +62,10 @@ class DecodeGraphs:
 
 
 class RecordedAttention(DecodeAttention):
-    """As `DecodeAttention`, at positions that stand in a buffer, over all slots of the cache."""
+    """As `DecodeAttention`, at positions that stand in a buffer, in a cache that stays as it is."""
 
     def __init__(self, cache: KeyValueCache, positions: Tensor) -> None:
-        self._cache, self.positions = cache, positions
-        self._rows = torch.arange(len(positions), device=positions.device)
-        self._widest = cache.capacity
-        slots = torch.arange(self._widest, device=positions.device)
-        self._hidden = (slots > positions[:, None])[:, None]
-        self._ragged = True
+        self._look(cache, positions)
 
 
 def record(work: Callable[[], Tensor]) -> Callable[[], Tensor]:

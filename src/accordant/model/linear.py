@@ -25,7 +25,8 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        return self.alone(x)[0]
+        (product,) = self.alone(x)
+        return product
 
     def unpacked(self, x: Tensor) -> Tensor:
         """What `nn.Linear` gives."""
@@ -42,6 +43,7 @@ class Fused:
 
     def __init__(self, *layers: Linear) -> None:
         self.layers = layers
+        self._widths = [layer.out_features for layer in layers]
         self._packed: Tensor | None = None
         self._bias: Tensor | None = None
         self._versions: list[int] = []
@@ -53,7 +55,7 @@ class Fused:
             products = [layer.unpacked(x) for layer in self.layers]
         else:
             product = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
-            products = product.split([layer.out_features for layer in self.layers], -1)
+            products = product.split(self._widths, -1) if len(self._widths) > 1 else (product,)
         return [y if layer.adapter is None else y + layer.adapter(x) for y, layer in zip(products, self.layers)]  # noqa: B905
 
     def pack(self) -> None:

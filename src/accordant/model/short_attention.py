@@ -9,7 +9,7 @@ from accordant.model.precision import widened
 
 
 def short_attention(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
-    """Attention with the softmax in float32 (or wider), differentiable.
+    """Attention whose softmax is computed in float32 (or wider) and rounded once, differentiable.
 
     Args:
         query: (rows, heads, tokens, size).
@@ -37,8 +37,7 @@ class _ShortAttention(torch.autograd.Function):
         query = (query * size**-0.5).reshape(*below, size)
         key, value = key.reshape(rows * shared, tokens, size), value.reshape(rows * shared, tokens, size)
         scores = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, tokens, tokens)
-        wide = widened(scores).masked_fill(hidden[:, None], -torch.inf)
-        weights = wide.softmax(-1).to(scores.dtype).view(*below, tokens)
+        weights = scores.masked_fill_(hidden[:, None], -torch.inf).softmax(-1).view(*below, tokens)
         ctx.save_for_backward(query, key, value, weights)
         ctx.shape = (rows, heads, shared, tokens, size)
         return torch.bmm(weights, value).view(rows, heads, tokens, size)

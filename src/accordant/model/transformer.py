@@ -26,17 +26,16 @@ class RotaryPositions:
         self.frequencies = frequencies
 
     def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, each (tokens, 1, head_size)."""
+        """Cosine and sine, each (tokens, 1, head_size); the sine's first half negative, as `rotate` wants it."""
         self.frequencies = self.frequencies.to(positions.device)  # once: a recorded graph must not copy from the CPU
-        angles = positions.float()[:, None] * self.frequencies
-        angles = torch.cat((angles, angles), dim=-1)[:, None]
-        return angles.cos().to(dtype), angles.sin().to(dtype)
+        angles = positions.float()[:, None, None] * self.frequencies
+        cosine, sine = angles.cos().to(dtype), angles.sin().to(dtype)
+        return torch.cat((cosine, cosine), dim=-1), torch.cat((-sine, sine), dim=-1)
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Turn each pair (i, i + size/2) of `x`, (tokens, heads, size), by its position's angle."""
-    low, high = x.chunk(2, dim=-1)
-    return x * cosine + torch.cat((-high, low), dim=-1) * sine
+    return x * cosine + x.roll(x.shape[-1] // 2, -1) * sine
 
 
 class SelfAttention(nn.Module):
