@@ -148,6 +148,8 @@ def test_a_question_is_answered_stored_and_found_again(serve: Serve, database: D
     assert client.get("/api/me/usage").json()[0] | {"day": ""} == {
         "day": "",
         "key": "",
+        "key_name": "",
+        "model": "tiny",
         "requests": 2,
         "prompt_tokens": 7 + 14,
         "answer_tokens": 6,

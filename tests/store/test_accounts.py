@@ -253,7 +253,7 @@ def test_usage_is_counted_by_day_and_key_under_many_writers(database: Database, 
     def work() -> None:
         for _ in range(5):
             with database.write() as session:
-                usage.add(session, ada, None, 10, 3)
+                usage.add(session, ada, None, "tiny", 10, 3)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -262,10 +262,10 @@ def test_usage_is_counted_by_day_and_key_under_many_writers(database: Database, 
         thread.join()
     clock.later(days=1)
     with database.write() as session:
-        usage.add(session, ada, "key_1", 7, 0)
+        usage.add(session, ada, "key_1", "tiny", 7, 0)
     with database.read() as session:
         found = [
-            (r.day.day, r.key_id, r.requests, r.prompt_tokens, r.answer_tokens) for r in usage.of_user(session, ada)
+            (r.day.day, r.key_id, r.requests, r.prompt_tokens, r.answer_tokens) for r, _ in usage.of_user(session, ada)
         ]
     assert found == [(2, "key_1", 1, 7, 0), (1, "", 20, 200, 60)]
 

@@ -45,7 +45,7 @@ def fill(database: Database) -> None:
         logins.attempt(session, {"ada": 1})
         invitations.use(invitations.find(session, invitations.add(session)), ada)
         key = keys.revoke(session, keys.add(session, ada.id, "laptop").row.id)
-        usage.add(session, ada.id, key.id, 1 << 40, 2)
+        usage.add(session, ada.id, key.id, "tiny", 1 << 40, 2)
         settings.save(session, AccountSettings(sign_up="open"))
         audit.record(session, ada.id, "x", roles=["a", {"b": None}])
         parent = None

@@ -9,10 +9,10 @@ from alembic.migration import MigrationContext
 
 from accordant.errors import AccordantError
 from accordant.records import Rating
-from accordant.store import conversations, feedback, keys, users, verdicts
+from accordant.store import conversations, feedback, keys, passwords, usage, users, verdicts
 from accordant.store.database import Database
 from accordant.store.migrate import downgrade, newest, open_database, revision, upgrade
-from accordant.store.schema import Base
+from accordant.store.schema import Base, User
 
 PLAN = ("tiny", 0.7, 0.9, 16, 0, 0)
 
@@ -37,9 +37,24 @@ def test_up_and_down_with_data(empty_url: str) -> None:
     upgrade(database, "0001")
     with database.write() as session:
         ada = users.add(session, "ada", "digest", ["trainer"]).id
-        key = keys.add(session, ada, "laptop").text
+        for statement in (
+            "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, created_at) "
+            f"VALUES ('key', '{ada}', 'laptop', 'prefix', '{passwords.token_hash('secret')}', '2026-01-01')",
+            f"INSERT INTO usage VALUES ('{ada}', 'key', '2026-01-01', 2, 30, 4)",
+        ):
+            session.execute(sa.text(statement))
     upgrade(database)
     with database.write() as session:
+        found = keys.find(session, "acc-prefix-secret")
+        assert found
+        assert (found[0].limits, found[1].id) == ({}, ada)
+        usage.add(session, ada, "key", "tiny", 5, 6)
+        assert [(row.model, row.requests, name) for row, name in usage.of_user(session, ada)] == [
+            ("tiny", 1, "laptop"),
+            ("", 2, "laptop"),
+        ]
+        moment = {"day": "2026-01-01"}
+        session.execute(sa.text("UPDATE usage SET day = :day"), moment)  # two models on one day
         one = conversations.create(session, ada, title="kept until the next step down").id
         written = conversations.write(
             session, conversations.opened(session, ada, one, 1).conversation, None, "hi", conversations.Plan(*PLAN)
@@ -54,9 +69,11 @@ def test_up_and_down_with_data(empty_url: str) -> None:
     assert revision(database) == "0001"
     assert "conversations" not in tables(database)
     with database.read() as session:
-        found = keys.find(session, key)
-        assert found
-        assert (found[1].id, found[1].roles, found[1].password_hash) == (ada, ["user", "trainer"], "digest")
+        owner = session.get_one(User, ada)
+        assert (owner.id, owner.roles, owner.password_hash) == (ada, ["user", "trainer"], "digest")
+        rows = session.execute(sa.text("SELECT key_id, requests, prompt_tokens, answer_tokens FROM usage"))
+        assert [tuple(row) for row in rows] == [("key", 3, 35, 10)]
+        assert session.scalar(sa.text("SELECT prefix FROM api_keys")) == "prefix"
     upgrade(database)
     with database.read() as session:
         assert users.named(session, "ada").id == ada

@@ -7,12 +7,14 @@ import secrets
 from dataclasses import dataclass
 
 from accordant.errors import AccordantError
+from accordant.serve.limits import Limits
 from accordant.store import keys, logins
 from accordant.store.database import Database
 from accordant.store.schema import UserRole
 from accordant.store.users import LOCAL
 
 SHORTEST_SECRET = 32
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Principal:
     Attributes:
         key_id: the key that proved it, for a program.
         login_id: the login session that proved it, for a browser.
+        limits: of that key.
         csrf: what a browser sends along with each change, because other sites' pages cannot read it.
     """
 
@@ -31,6 +34,7 @@ class Principal:
     key_id: str | None = None
     login_id: str | None = None
     csrf: str | None = None
+    limits: Limits = NO_LIMITS
 
     def may(self, role: UserRole) -> bool:
         """Whether the role is theirs; an admin has all."""
@@ -67,7 +71,8 @@ class Access:
         with self.database.read() as session:
             if found := keys.find(session, text):
                 key, user = found
-                return Principal(user.id, user.name, frozenset(user.roles), key_id=key.id)
+                limits = Limits.model_validate(key.limits)
+                return Principal(user.id, user.name, frozenset(user.roles), key_id=key.id, limits=limits)
         return None
 
     def by_cookie(self, token: str) -> Principal | None:

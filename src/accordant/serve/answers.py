@@ -53,8 +53,8 @@ class Running(Protocol):
 class Start(Protocol):
     """The part of a scheduler that is used here."""
 
-    def __call__(self, prompt: list[int], sampling: Sampling, turns_left_out: int, client: str) -> Running:
-        """Get in line; `client` is who it counts for. Raises `serve.scheduler.Refused` when the line is full."""
+    async def __call__(self, prompt: list[int], sampling: Sampling, turns_left_out: int, who: Principal) -> Running:
+        """Get in line; `who` is whom it counts for. Raises `serve.scheduler.Refused` when the line is full."""
 
 
 class Live:
@@ -272,7 +272,14 @@ class Answers:
             for batch in ours:
                 if batch.events and isinstance(done := batch.events[-1], Done):
                     who = batch.live.who
-                    usage.add(session, who.user_id, who.key_id, done.prompt_tokens, done.answer_tokens)
+                    usage.add(
+                        session,
+                        who.user_id,
+                        who.key_id,
+                        batch.live.generation.model,
+                        done.prompt_tokens,
+                        done.answer_tokens,
+                    )
             return standing
 
     def _ask_to_stop(self, generation_id: str) -> None:

@@ -31,6 +31,7 @@ from accordant.serve.routes import (
     operations,
     page,
 )
+from accordant.serve.routes import usage as usage_routes
 from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.service import Service
 from accordant.serve.settings import ServeSettings
@@ -96,7 +97,7 @@ def create_app(
         settings=settings,
         scheduler=scheduler,
         metrics=metrics,
-        limiter=Limiter(lambda _: settings.limits),
+        limiter=Limiter(),
         usage=usage or (StoredUsage(access.database) if access.database else UsageCounts()),
         moderation=moderation,
     )
@@ -110,7 +111,7 @@ def create_app(
         app.state.dialogue = Dialogue(
             access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderation
         )
-        for routes in (accounts, conversations, feedback, keys):
+        for routes in (accounts, conversations, feedback, keys, usage_routes):
             app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app

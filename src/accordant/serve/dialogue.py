@@ -103,7 +103,7 @@ class Dialogue:
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, seed=seed)
         plan = Plan(self._model, settings.temperature, settings.top_p, settings.max_tokens, seed, left_out)
-        running = self._start(fitted.prompt, sampling, left_out, who.user_id)
+        running = await self._start(fitted.prompt, sampling, left_out, who)
         try:
             written = await run_in_threadpool(self._write, opened, parent, question, plan)
         except BaseException:

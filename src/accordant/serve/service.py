@@ -14,7 +14,7 @@ from accordant.serve.access import Principal
 from accordant.serve.events import Event, Flagged
 from accordant.serve.faults import Fault
 from accordant.serve.job import Job
-from accordant.serve.limits import Limiter, UsageLog, Used
+from accordant.serve.limits import Holder, Limiter, UsageLog, Used, check_day
 from accordant.serve.metrics import Metrics
 from accordant.serve.moderation import Moderation, told, why_withheld
 from accordant.serve.requests import About
@@ -85,31 +85,36 @@ class Service:
         requests = await run_in_threadpool(lambda: [self.engine.request(ask) for ask in asks])
 
         def count(job: Job) -> None:
-            self.usage.add(Used(who.user_id, who.key_id, job.read_tokens, job.answer_tokens, end_user))
+            self.usage.add(Used(who.user_id, who.key_id, self.model, job.read_tokens, job.answer_tokens, end_user))
 
         first = [Flagged(**said.model_dump())] if said else []
-        return self._submit(asks, requests, who.key_id or who.user_id, turns_left_out, count, first)
+        return await self._submit(asks, requests, who, turns_left_out, count, first)
 
-    def start(self, prompt: list[int], sampling: Sampling, turns_left_out: int, client: str) -> "InLine":
+    async def start(self, prompt: list[int], sampling: Sampling, turns_left_out: int, who: Principal) -> "InLine":
         """Put the answer of a stored conversation in line, which counts its tokens itself (`serve.answers.Start`)."""
         ask = Ask(prompt, sampling)
-        job = self._submit([ask], [self.engine.request(ask)], client, turns_left_out, lambda _: None)
+        job = await self._submit([ask], [self.engine.request(ask)], who, turns_left_out, lambda _: None)
         return InLine(self.scheduler, job)
 
-    def _submit(
+    async def _submit(
         self,
         asks: Sequence[Ask],
         requests: Sequence[Any],
-        client: str,
+        who: Principal,
         turns_left_out: int,
         count: Callable[[Job], None],
         said: Iterable[Event] = (),
     ) -> Job:
         most = sum(len(ask.prompt) + ask.samples * ask.sampling.max_tokens for ask in asks)
-        self.limiter.begin(client, most)
+        holders = [Holder(who.user_id, None, self.settings.limits)]
+        if who.key_id:
+            holders.append(Holder(who.user_id, who.key_id, who.limits))
+        if any(holder.limits.tokens_per_day for holder in holders):
+            await run_in_threadpool(check_day, holders, self.usage)
+        self.limiter.begin(holders, most)
 
         def ended(job: Job) -> None:
-            self.limiter.end(client, most - job.read_tokens - job.answer_tokens)
+            self.limiter.end(holders, most - job.read_tokens - job.answer_tokens)
             if self.settings.log_text:
                 log.info("answer", extra={"facts": {"texts": [row.answer.text for row in job.choices]}})
             try:
@@ -118,11 +123,11 @@ class Service:
                 log.exception("the tokens of a request could not be counted")
 
         filter = self.moderation.filter() if self.moderation else None
-        job = Job(requests, client, turns_left_out, ended, filter, said)
+        job = Job(requests, who.key_id or who.user_id, turns_left_out, ended, filter, said)
         try:
             self.scheduler.submit(job)
         except BaseException:
-            self.limiter.end(client, most)
+            self.limiter.end(holders, most)
             raise
         return job
 

@@ -30,7 +30,7 @@ class ServeSettings(Section):
     answers_at_once: Count = Field(16, description="Answers in the making together; each needs room in the cache.")
     most_waiting: Count = Field(256, description="Requests that may wait; one more is refused with 429.")
     most_waiting_each: Count = Field(256, description="Requests of one person or key that may wait.")
-    limits: Limits = Field(Limits(), description="Of each person or key.")
+    limits: Limits = Field(Limits(), description="Of each person, over all their keys; a key may have some of its own.")
     moderation: ModerationSettings = Field(ModerationSettings(), description="What is done about harmful words.")
     shutdown_seconds: Positive = Field(30.0, description="How long answers in the making may take to end on shutdown.")
     request_seconds: Positive = Field(30.0, description="How long a client may take to send a request.")

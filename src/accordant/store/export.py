@@ -24,6 +24,7 @@ def account(session: Session, user: User) -> dict[str, Any]:
                 "id": key.id,
                 "name": key.name,
                 "prefix": key.prefix,
+                "limits": key.limits,
                 "created_at": key.created_at.isoformat(),
                 "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
             }
@@ -33,11 +34,12 @@ def account(session: Session, user: User) -> dict[str, Any]:
             {
                 "day": row.day.isoformat(),
                 "key": row.key_id or None,
+                "model": row.model,
                 "requests": row.requests,
                 "prompt_tokens": row.prompt_tokens,
                 "answer_tokens": row.answer_tokens,
             }
-            for row in usage.of_user(session, user.id, most_days=100_000)
+            for row, _ in usage.of_user(session, user.id)
         ],
     }
 

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -23,8 +23,8 @@ class NewKey(NamedTuple):
     text: str
 
 
-def add(session: Session, user_id: str, name: str) -> NewKey:
-    """Create a key."""
+def add(session: Session, user_id: str, name: str, limits: Mapping[str, int] | None = None) -> NewKey:
+    """Create a key, with limits of its own."""
     prefix, secret = secrets.token_hex(6), new_token()
     row = ApiKey(
         id=new_id("key"),
@@ -32,6 +32,7 @@ def add(session: Session, user_id: str, name: str) -> NewKey:
         name=name,
         prefix=prefix,
         secret_hash=token_hash(secret),
+        limits=dict(limits or {}),
         created_at=now(),
         revoked_at=None,
     )
@@ -62,8 +63,8 @@ def of_user(session: Session, user_id: str | None = None) -> Sequence[tuple[ApiK
     return [(key, name) for key, name in session.execute(query)]
 
 
-def revoke(session: Session, which: str, user_id: str | None = None) -> ApiKey:
-    """End a key, named by id or prefix; one that is revoked stays so.
+def named(session: Session, which: str, user_id: str | None = None) -> ApiKey:
+    """A key by id or prefix, of one user or of anybody.
 
     Raises:
         NotFound: when there is none, or it is another user's.
@@ -74,5 +75,11 @@ def revoke(session: Session, which: str, user_id: str | None = None) -> ApiKey:
     row = session.scalar(query)
     if row is None:
         raise NotFound(f"there is no key {which!r}; see: accordant key list")
+    return row
+
+
+def revoke(session: Session, which: str, user_id: str | None = None) -> ApiKey:
+    """End a key, as `named` finds it; one that is revoked stays so."""
+    row = named(session, which, user_id)
     row.revoked_at = row.revoked_at or now()
     return row

@@ -107,7 +107,7 @@ class Invitation(Base):
 
 
 class ApiKey(Base):
-    """A program's way in: found by its prefix, proved by the digest of its secret."""
+    """A program's way in: found by its prefix, proved by the digest of its secret; `limits` are its own."""
 
     __tablename__ = "api_keys"
 
@@ -116,18 +116,20 @@ class ApiKey(Base):
     name: Mapped[str]
     prefix: Mapped[str] = mapped_column(unique=True)
     secret_hash: Mapped[str]
+    limits: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
 
 class Usage(Base):
-    """What a user (key "") or one of their keys used on a day."""
+    """What a user (key "") or one of their keys used of a model on a day; "" is a model that nobody noted."""
 
     __tablename__ = "usage"
 
     user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     key_id: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
     requests: Mapped[int]
     prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger())
     answer_tokens: Mapped[int] = mapped_column(sa.BigInteger())

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from accordant.records import Record
 from accordant.serve.access import Access, Principal
 from accordant.serve.deps import AccessDep, Admin, DatabaseDep, DialogueDep, InPerson, Signed
-from accordant.store import audit, conversations, export, invitations, logins, passwords, settings, usage, users
+from accordant.store import audit, conversations, export, invitations, logins, passwords, settings, users
 from accordant.store.database import Database, NotFound
 from accordant.store.schema import User, UserRole
 from accordant.store.settings import AccountSettings
@@ -85,16 +85,6 @@ class Invited(Record):
     """The code, shown this once."""
 
     code: str
-
-
-class UsageDay(Record):
-    """What was used on a day, by the user's browser (`key` empty) or by one of their keys."""
-
-    day: str
-    key: str
-    requests: int
-    prompt_tokens: int
-    answer_tokens: int
 
 
 @router.post("/signup", status_code=201)
@@ -173,22 +163,6 @@ async def delete_me(asked: Proof, who: InPerson, request: Request, access: Acces
     database = _accounts(access)
     await run_in_threadpool(_prove, database, who, asked.password, request)
     talk.answers.forget(await run_in_threadpool(_delete, database, who.user_id))
-
-
-@router.get("/me/usage")
-def own_usage(who: Signed, database: DatabaseDep) -> list[UsageDay]:
-    """Requests and tokens of the last 31 days on which there were any, newest first."""
-    with database.read() as session:
-        return [
-            UsageDay(
-                day=row.day.isoformat(),
-                key=row.key_id,
-                requests=row.requests,
-                prompt_tokens=row.prompt_tokens,
-                answer_tokens=row.answer_tokens,
-            )
-            for row in usage.of_user(session, who.user_id)
-        ]
 
 
 @router.get("/me/export")
