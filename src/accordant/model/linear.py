@@ -1,5 +1,6 @@
 """The decoder's linear layers: packed copies of weights as the CPU's kernels like them, and low-rank adapters."""
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -46,12 +47,13 @@ class Fused:
         self._widths = [layer.out_features for layer in layers]
         self._packed: Tensor | None = None
         self._bias: Tensor | None = None
+        self._sources: list[Tensor] = []
         self._versions: list[int] = []
 
     def __call__(self, x: Tensor) -> Sequence[Tensor]:
         """(..., in) to (..., out) of each layer."""
         products: Sequence[Tensor]
-        if self._packed is None or torch.is_grad_enabled() or self._versions != self._versions_now():
+        if self._packed is None or torch.is_grad_enabled() or self._versions != [p._version for p in self._sources]:
             products = [layer.unpacked(x) for layer in self.layers]
         else:
             product = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
@@ -60,21 +62,20 @@ class Fused:
 
     def pack(self) -> None:
         """Pack the weights as they are now; does nothing where that is done already or cannot be."""
-        versions = self._versions_now()
-        if self._versions == versions or not all(_can_pack(layer.weight) for layer in self.layers):
+        sources = [p for layer in self.layers for p in (layer.weight, layer.bias) if p is not None]
+        versions = [p._version for p in sources]
+        same = len(sources) == len(self._sources) and all(map(operator.is_, sources, self._sources))
+        if (same and versions == self._versions) or not all(_can_pack(layer.weight) for layer in self.layers):
             return
         weights = [layer.weight.detach() for layer in self.layers]
         biases = [layer.bias.detach() for layer in self.layers if layer.bias is not None]
         self._packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(weights), _ROWS)
         self._bias = torch.cat(biases) if biases else None
-        self._versions = versions
+        self._sources, self._versions = sources, versions
 
     def unpack(self) -> None:
         """Give the packed copy's memory back."""
-        self._packed, self._bias, self._versions = None, None, []
-
-    def _versions_now(self) -> list[int]:
-        return [p._version for layer in self.layers for p in (layer.weight, layer.bias) if p is not None]
+        self._packed, self._bias, self._sources, self._versions = None, None, [], []
 
 
 def pack_linear_layers(model: nn.Module) -> None:
