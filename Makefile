@@ -1,6 +1,7 @@
 # make demo        the main job: base -> SFT -> reward model -> PPO -> evaluation -> report -> chat
 # make demo QUICK=1   the same, smaller, in a few minutes; SERVE=0 ends after the report
 # make test        the fast tests;  make test-slow  the rest;  make check  lint, types;  make mutants  break it on purpose
+# make web         the web app into src/accordant/serve/page (when its sources changed);  make api  its types from the service
 # make bench       how fast it is, against peers and the machine (docs/benchmarks.md);  make test-gpu  on a GPU as on the CPU
 
 PYTHON ?= python3
@@ -11,14 +12,30 @@ RUN := $(if $(QUICK),quick,starter)
 SERVE ?= 1
 PORT ?= 0
 
-.PHONY: demo test test-slow test-gpu check mutants bench clean
+NPM := $(BIN)/python web/npm.py
+PAGE := src/accordant/serve/page/index.html
+WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -type f -print)
+
+.PHONY: demo test test-slow test-gpu check mutants bench web api clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-demo: .venv/installed
+web: $(PAGE)
+
+$(PAGE): $(WEB_SOURCES) web/node_modules/installed
+	$(NPM) run --silent build
+
+web/node_modules/installed: web/package-lock.json .venv/installed
+	$(NPM) ci --silent
+	touch $@
+
+api: web/node_modules/installed
+	$(BIN)/python web/api.py
+
+demo: .venv/installed web
 	$(BIN)/accordant doctor $(RECIPE)
 	$(BIN)/accordant round $(RECIPE)
 	@echo
@@ -27,7 +44,8 @@ ifneq ($(SERVE),0)
 	$(BIN)/accordant serve $(RUN) --port $(PORT)
 endif
 
-test: .venv/installed
+test: .venv/installed web
+	$(NPM) run --silent test
 	$(BIN)/python -m pytest
 
 test-gpu: .venv/installed
@@ -36,10 +54,12 @@ test-gpu: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
-check: .venv/installed
+check: .venv/installed web/node_modules/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(NPM) run --silent types
+	$(NPM) run --silent lint
 	$(BIN)/python -m pytest tests/test_architecture.py "tests/rounds/test_round.py::test_every_recipe_field_is_read_by_a_round"
 
 mutants: .venv/installed
@@ -53,4 +73,4 @@ bench: .venv/bench-installed
 	touch $@
 
 clean:
-	rm -rf .venv workspace
+	rm -rf .venv workspace web/node_modules src/accordant/serve/page

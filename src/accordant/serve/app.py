@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.staticfiles import StaticFiles
 
 from accordant.serve.access import Access
 from accordant.serve.answers import Answers
@@ -18,7 +16,8 @@ from accordant.serve.limits import Limiter, StoredUsage, UsageCounts, UsageLog
 from accordant.serve.logs import Observed
 from accordant.serve.metrics import Metrics
 from accordant.serve.moderation import Moderation
-from accordant.serve.requests import About
+from accordant.serve.page_files import PageFiles
+from accordant.serve.requests import About, Figure
 from accordant.serve.routes import (
     accounts,
     chat_completions,
@@ -36,8 +35,6 @@ from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.service import Service
 from accordant.serve.settings import ServeSettings
 
-PAGE = Path(__file__).with_name("page")
-
 
 def create_app(
     engine: Speaker,
@@ -45,6 +42,7 @@ def create_app(
     checkpoint_name: str = "model",
     facts: Mapping[str, str] | None = None,
     *,
+    measured: Mapping[str, Figure] | None = None,
     context: int = 2048,
     host: str = "127.0.0.1",
     settings: ServeSettings | None = None,
@@ -59,6 +57,7 @@ def create_app(
         title: name of the service on the page.
         checkpoint_name: which model it is, on the page and as `model` in the API.
         facts: short facts on the model, label to text; `Parameters` appears in the page's opening sentence.
+        measured: figures of the model's evaluation, by name.
         context: most tokens of a prompt and its answer together.
         host: the address that the server binds; the only name besides localhost that it answers to.
         settings: limits and times.
@@ -93,6 +92,7 @@ def create_app(
             checkpoint=checkpoint_name,
             moderation=moderation.mode if moderation else "off",
             facts=dict(facts or {}),
+            measured=dict(measured or {}),
         ),
         settings=settings,
         scheduler=scheduler,
@@ -113,5 +113,5 @@ def create_app(
         )
         for routes in (accounts, conversations, feedback, keys, usage_routes):
             app.include_router(routes.router)
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    app.mount("/", PageFiles())
     return app

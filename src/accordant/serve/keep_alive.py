@@ -15,8 +15,10 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 class EventStream(StreamingResponse):
     """Server-Sent Events that no proxy buffers, caches or cuts for being silent."""
 
+    media_type = "text/event-stream"
+
     def __init__(self, events: AsyncIterator[bytes]) -> None:
-        super().__init__(_kept_alive(events), headers=HEADERS, media_type="text/event-stream")
+        super().__init__(_kept_alive(events), headers=HEADERS)
 
 
 async def _kept_alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from accordant.config import METHOD_NAMES
 from accordant.engine import Engine
+from accordant.files import read_json
 from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 from accordant.model.hub import load_transformer
 from accordant.serve.moderation import Moderation, Moderator
+from accordant.serve.requests import Figure
 from accordant.serve.settings import ModerationSettings
 from accordant.text import Renderer
 
@@ -50,3 +53,13 @@ def facts_of(engine: Engine) -> dict[str, str]:
         "Remembers": f"{context_of(engine):,} tokens of the conversation",
         "Runs on": "this machine" if engine.model.device.type == "cpu" else "this machine's accelerator",
     }
+
+
+def measured_of(checkpoint: Path) -> dict[str, Figure]:
+    """Figures of `evaluation.json`, where a round made and measured this checkpoint; else none."""
+    stage = checkpoint.resolve().parent
+    path = stage.parent / "evaluation.json"
+    if checkpoint.resolve().name != "checkpoint" or not path.exists():
+        return {}
+    system = {"sft": "SFT", **METHOD_NAMES}.get(stage.name)
+    return {name: Figure(**figure) for name, figure in read_json(path)["systems"].get(system, {}).items()}

@@ -32,13 +32,28 @@ class ChatRequest(Record):
         return self
 
 
+class Figure(Record):
+    """A share or mean over `n` prompts, with its interval of 95 per cent."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
 class About(Record):
-    """What the page says of the model, and what is done about harmful words."""
+    """What the page says of the model, and what is done about harmful words.
+
+    Attributes:
+        facts: label to text.
+        measured: by name, what the evaluation of its round found of it; empty where there was none.
+    """
 
     title: str
     checkpoint: str
     moderation: Mode | Literal["off"]
     facts: dict[str, str]
+    measured: dict[str, Figure]
 
 
 def explain(faults: Sequence[Mapping[str, Any]], body: Any) -> str:

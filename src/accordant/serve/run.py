@@ -16,8 +16,9 @@ from accordant.errors import AccordantError
 from accordant.serve.access import make_access
 from accordant.serve.app import create_app
 from accordant.serve.guard import LARGEST_HEAD
-from accordant.serve.load import context_of, facts_of, load_engine, load_moderation
+from accordant.serve.load import context_of, facts_of, load_engine, load_moderation, measured_of
 from accordant.serve.logs import log_to_stderr
+from accordant.serve.page_files import UNBUILT, is_built
 from accordant.serve.service import Service
 from accordant.serve.settings import ServeSettings
 from accordant.store.migrate import open_database
@@ -62,6 +63,7 @@ def serve(
             title,
             name,
             facts_of(engine),
+            measured=measured_of(checkpoint),
             context=context_of(engine),
             host=host,
             settings=settings,
@@ -71,6 +73,8 @@ def serve(
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
             console.print(f"moderation: {settings.moderation.mode}", highlight=False)
+            if not is_built():
+                console.print(UNBUILT, markup=False)
             console.print(f"API: base_url {address(listener)}/v1, model {name!r}", markup=False, highlight=False)
         log_to_stderr(logging.INFO if settings.log_requests else logging.WARNING)
         run(app, listener)

@@ -74,7 +74,7 @@ def create(session: Session, user_id: str, title: str = "", system: str = "", co
     return conversation
 
 
-def listed(session: Session, user_id: str, most: int = 30, before: str | None = None) -> Page:
+def listed(session: Session, user_id: str, most: int = 30, before: str | None = None, search: str = "") -> Page:
     """Conversations of a user, the last changed first: one statement.
 
     Args:
@@ -82,6 +82,7 @@ def listed(session: Session, user_id: str, most: int = 30, before: str | None = 
         user_id: whose.
         most: how many.
         before: `next` of the page before.
+        search: what title or a message (of any branch) must have in it, in whatever case.
 
     Raises:
         AccordantError: when `before` is no such mark.
@@ -90,6 +91,11 @@ def listed(session: Session, user_id: str, most: int = 30, before: str | None = 
     query = sa.select(Conversation).where(Conversation.user_id == user_id)
     if before is not None:
         query = query.where(order < sa.tuple_(*_place(before)))
+    if search:
+        said = sa.exists().where(
+            Message.conversation_id == Conversation.id, Message.content.icontains(search, autoescape=True)
+        )
+        query = query.where(Conversation.title.icontains(search, autoescape=True) | said)
     query = query.order_by(Conversation.updated_at.desc(), Conversation.id.desc()).limit(most + 1)
     found = session.scalars(query).all()
     last = found[most - 1] if len(found) > most else None

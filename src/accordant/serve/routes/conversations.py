@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, HTTPException, Query
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from accordant.records import Record
 from accordant.serve.deps import DatabaseDep, DialogueDep, Signed
 from accordant.serve.dialogue import MOST_READ, AnswerSettings, Dialogue
-from accordant.serve.events import encode
+from accordant.serve.events import Event, encode
 from accordant.serve.keep_alive import EventStream
 from accordant.serve.requests import LARGEST_CONVERSATION
 from accordant.serve.routes.views import BegunView, ConversationList, ConversationPage, ConversationView
@@ -64,10 +64,14 @@ def list_conversations(
     database: DatabaseDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 30,
     before: Annotated[str | None, Query(max_length=100)] = None,
+    search: Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")] = "",
 ) -> ConversationList:
-    """Own conversations, the last changed first; `next` of a page is `before` of the next one."""
+    """Own conversations, the last changed first; `next` of a page is `before` of the next one.
+
+    With `search`, those alone that have it in their title or in a message.
+    """
     with database.read() as session:
-        page = conversations.listed(session, who.user_id, limit, before)
+        page = conversations.listed(session, who.user_id, limit, before, search.strip())
     return ConversationList(conversations=[ConversationView.of(one) for one in page.conversations], next=page.next)
 
 
@@ -167,7 +171,12 @@ async def answer_again(
     return BegunView.of(await talk.begin(who, opened, path, None, asked))
 
 
-@router.get("/{conversation_id}/generations/{generation_id}/events", response_class=StreamingResponse)
+@router.get(
+    "/{conversation_id}/generations/{generation_id}/events",
+    status_code=200,
+    response_class=EventStream,
+    responses={200: {"model": Event, "description": "Server-Sent Events; each `data` line is one of these."}},
+)
 async def read_events(
     conversation_id: str,
     generation_id: str,

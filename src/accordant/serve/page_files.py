@@ -1,0 +1,38 @@
+"""The web app as files: built from `web/` by `make web`, never committed."""
+
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+PAGE = Path(__file__).with_name("page")
+UNBUILT = "the page is not built; run `make web` in the source tree (the API works without it)"
+
+
+def is_built() -> bool:
+    """Whether there is a page to show."""
+    return (PAGE / "index.html").exists()
+
+
+class PageFiles(StaticFiles):
+    """The page's files. A browser that opens a place within the page (`/chat/...`) gets the page, which knows the rest."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=PAGE, html=True, check_dir=False)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file; what has its digest in its name may be kept for ever."""
+        if not is_built():
+            return PlainTextResponse(UNBUILT, 404)
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code != 404 or "text/html" not in Headers(scope=scope).get("accept", ""):
+                raise
+            return await super().get_response("index.html", scope)
+        if path.startswith("assets/"):
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response

@@ -1,0 +1,98 @@
+"""A real Chromium on a real server with the scripted engine. Skipped where either the browser or the page is missing."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.serve.live import live
+
+from accordant.serve.access import Access
+from accordant.serve.app import create_app
+from accordant.serve.page_files import is_built
+from accordant.serve.requests import Figure
+from accordant.store.migrate import open_database
+from accordant.testing.scripted import ScriptedEngine
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+SCREENSHOTS = Path(__file__).with_name("screenshots")
+MEASURED = {
+    "premises_challenged": Figure(value=0.1, low=0.03, high=0.26, n=30),
+    "harmful_refused": Figure(value=0.79, low=0.67, high=0.88, n=53),
+    "lookalikes_answered": Figure(value=0.53, low=0.4, high=0.66, n=53),
+}
+
+Serve = Callable[..., str]
+Open = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say why nothing here runs, where nothing can."""
+    here = Path(__file__).parent
+    missing = "no Chromium is installed" if CHROMIUM is None else "the page is not built (make web)"
+    if CHROMIUM is None or not is_built():
+        for item in items:
+            if here in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=missing))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a service that says these things: its address."""
+    with contextlib.ExitStack() as stack:
+
+        def start(replies: Any = ("Hello there.",), delay: float = 0.0, accounts: bool = False, **more: Any) -> str:
+            engine = replies if hasattr(replies, "serve") else ScriptedEngine(list(replies), delay)
+            database = open_database(f"sqlite:///{tmp_path}/accordant.db")
+            stack.callback(database.close)
+            app = create_app(
+                engine,
+                checkpoint_name="starter/ppo",
+                facts={"Parameters": "135M"},
+                measured=MEASURED,
+                access=Access(database, accounts, "s" * 32),
+                **more,
+            )
+            return stack.enter_context(live(app))
+
+        yield start
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens an address in a browser of its own. Whatever it complains about fails the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_address(address: str, **options: Any) -> Page:
+        context = browser.new_context(locale=options.pop("locale", "en-GB"), **options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.goto(address)
+        return page
+
+    yield open_address
+    for context in contexts:
+        context.close()
+    # What a server refuses is told by the browser as well; that is no fault of the page.
+    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+
+
+def ask(page: Page, question: str) -> None:
+    """Write a message and send it."""
+    page.get_by_role("textbox", name="Message").fill(question)
+    page.keyboard.press("Enter")

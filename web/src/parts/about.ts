@@ -1,0 +1,10 @@
+import { useQuery } from "@tanstack/react-query";
+import { api, dataOf } from "@/api/client";
+
+/** What the service says of itself and its model. */
+export const useAbout = () =>
+  useQuery({
+    queryKey: ["about"],
+    queryFn: () => dataOf(api.GET("/api/about")),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
