@@ -43,7 +43,7 @@ def without_strings(found: dict[str, Any]) -> dict[str, Any]:
 
 def references(part: Any) -> set[str]:
     """The schemas that a part of the document names."""
-    return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(part)))
+    return set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(part)))
 
 
 def schema() -> str:

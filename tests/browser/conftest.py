@@ -1,12 +1,13 @@
-"""A real Chromium on a real server with the scripted engine. Skipped where either the browser or the page is missing."""
+"""A real Chromium on a real server with the scripted engine; skipped where the browser or the page is missing."""
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import Open, Serve
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.serve.live import live
 
@@ -24,9 +25,6 @@ MEASURED = {
     "harmful_refused": Figure(value=0.79, low=0.67, high=0.88, n=53),
     "lookalikes_answered": Figure(value=0.53, low=0.4, high=0.66, n=53),
 }
-
-Serve = Callable[..., str]
-Open = Callable[..., Page]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,9 +88,3 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context.close()
     # What a server refuses is told by the browser as well; that is no fault of the page.
     assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
-
-
-def ask(page: Page, question: str) -> None:
-    """Write a message and send it."""
-    page.get_by_role("textbox", name="Message").fill(question)
-    page.keyboard.press("Enter")

@@ -61,5 +61,6 @@ def measured_of(checkpoint: Path) -> dict[str, Figure]:
     path = stage.parent / "evaluation.json"
     if checkpoint.resolve().name != "checkpoint" or not path.exists():
         return {}
-    system = {"sft": "SFT", **METHOD_NAMES}.get(stage.name)
-    return {name: Figure(**figure) for name, figure in read_json(path)["systems"].get(system, {}).items()}
+    names = {"sft": "SFT"} | {str(method): name for method, name in METHOD_NAMES.items()}
+    figures = read_json(path)["systems"].get(names.get(stage.name), {})
+    return {name: Figure(**figure) for name, figure in figures.items()}

@@ -18,7 +18,7 @@ def is_built() -> bool:
 
 
 class PageFiles(StaticFiles):
-    """The page's files. A browser that opens a place within the page (`/chat/...`) gets the page, which knows the rest."""
+    """The page's files; a browser that opens a place within the page (`/chat/...`) gets the page itself."""
 
     def __init__(self) -> None:
         super().__init__(directory=PAGE, html=True, check_dir=False)

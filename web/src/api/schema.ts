@@ -466,6 +466,146 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversations/{conversation_id}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Own Feedback
+         * @description What the user said so far in a conversation; empty for one that is not theirs.
+         */
+        get: operations["own_feedback_api_conversations__conversation_id__feedback_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/messages/{message_id}/rating": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Rate
+         * @description A thumb on an answer, with reasons, and what the ideal answer would have been; it replaces the one before.
+         */
+        put: operations["rate_api_conversations__conversation_id__messages__message_id__rating_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/messages/{message_id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Report Filter
+         * @description The filter was wrong about this message, or missed it; it replaces the report before.
+         */
+        put: operations["report_filter_api_conversations__conversation_id__messages__message_id__report_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{conversation_id}/choice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Choose Answer
+         * @description Which of two answers to the same question is better; it replaces the choice between the same two before.
+         */
+        put: operations["choose_answer_api_conversations__conversation_id__choice_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/feedback/{feedback_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Withdraw Feedback
+         * @description Take own feedback back.
+         */
+        delete: operations["withdraw_feedback_api_feedback__feedback_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Feedback
+         * @description Feedback of all users, for reviewers.
+         */
+        get: operations["list_feedback_api_feedback_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/feedback/{feedback_id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Review Feedback
+         * @description Accept or reject feedback; what is rejected is not trained on.
+         */
+        put: operations["review_feedback_api_feedback__feedback_id__review_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/keys": {
         parameters: {
             query?: never;
@@ -516,7 +656,7 @@ export interface components {
     schemas: {
         /**
          * About
-         * @description What the page says of the model.
+         * @description What the page says of the model, and what is done about harmful words.
          *
          *     Attributes:
          *         facts: label to text.
@@ -527,6 +667,8 @@ export interface components {
             title: string;
             /** Checkpoint */
             checkpoint: string;
+            /** Moderation */
+            moderation: ("hold" | "window" | "audit") | "off";
             /** Facts */
             facts: {
                 [key: string]: string;
@@ -634,7 +776,7 @@ export interface components {
          * BegunView
          * @description Ids of what was written: the question (none for another answer), the answer, and the generation that makes it.
          *
-         *     Without answer and generation, moderation blocked the question: `verdict` says why.
+         *     Without answer and generation, moderation withheld the question from the model: `verdict` says why.
          */
         BegunView: {
             /** Question */
@@ -684,11 +826,30 @@ export interface components {
         };
         /**
          * Choice
-         * @description The message through which the path shall go.
+         * @description Which of two answers to the same question is better; `left` and `right` as they were shown.
          */
         Choice: {
-            /** Message */
-            message: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "choice";
+            /**
+             * Left
+             * @description Id of the message that was shown on the left, or first.
+             */
+            left: string;
+            /**
+             * Right
+             * @description Id of the other one.
+             */
+            right: string;
+            /**
+             * Preferred
+             * @description `tie`: equally good; `neither`: both are bad.
+             * @enum {string}
+             */
+            preferred: "left" | "right" | "tie" | "neither";
         };
         /**
          * ConversationList
@@ -778,7 +939,8 @@ export interface components {
          * @description An answer is over; the last of a job's answers ends it.
          *
          *     Attributes:
-         *         finish: `stop` when the model closed its turn, `length` at the limit of tokens, `cancelled` when it was stopped.
+         *         finish: `stop` when the model closed its turn, `length` at the limit of tokens, `cancelled` when it was stopped,
+         *             `content_filter` when the rest was withheld.
          *         prompt_tokens: tokens that the model read.
          *         answer_tokens: tokens that it wrote.
          *         turns_left_out: oldest turns (a question with its answer) that no longer fitted.
@@ -794,7 +956,7 @@ export interface components {
              * Finish
              * @enum {string}
              */
-            finish: "stop" | "length" | "cancelled";
+            finish: "stop" | "length" | "cancelled" | "content_filter";
             /** Prompt Tokens */
             prompt_tokens: number;
             /** Answer Tokens */
@@ -821,6 +983,44 @@ export interface components {
             message: string;
         };
         /**
+         * FeedbackList
+         * @description All that a user said in a conversation, oldest first.
+         */
+        FeedbackList: {
+            /** Feedback */
+            feedback: components["schemas"]["FeedbackView"][];
+        };
+        /**
+         * FeedbackView
+         * @description What a user said of a message (of two, for a choice: the older one and the other).
+         */
+        FeedbackView: {
+            /** Id */
+            id: string;
+            /**
+             * Message
+             * @description Id of the message.
+             */
+            message: string;
+            /**
+             * Other
+             * @description Id of the other message of a choice.
+             */
+            other: string | null;
+            /** Said */
+            said: components["schemas"]["Rating"] | components["schemas"]["FilterReport"] | components["schemas"]["Choice"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
          * Figure
          * @description A share or mean over `n` prompts, with its interval of 95 per cent.
          */
@@ -833,6 +1033,74 @@ export interface components {
             high: number;
             /** N */
             n: number;
+        };
+        /**
+         * FilterReport
+         * @description A word on what moderation did with a message.
+         *
+         *     `false_positive` says "this is wrong", `false_negative` "this should have been caught".
+         */
+        FilterReport: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "report";
+            /**
+             * Fault
+             * @enum {string}
+             */
+            fault: "false_positive" | "false_negative";
+            /**
+             * Categories
+             * @description Wrongly found or missed ones; a false positive that names none says: nothing is there.
+             * @default []
+             */
+            categories?: ("sexual" | "sexual/minors" | "hate" | "hate/threatening" | "violence" | "violence/graphic" | "harassment" | "self-harm")[];
+            /**
+             * Note
+             * @description In the user's own words; for people, not for training.
+             * @default
+             */
+            note?: string;
+        };
+        /**
+         * Flagged
+         * @description Words were flagged; when they were withheld, nothing more of that answer comes but its `Done`.
+         */
+        Flagged: {
+            /** Id */
+            id: string;
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "user" | "model";
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "warn" | "block";
+            /** Withheld */
+            withheld: boolean;
+            /** Categories */
+            categories: {
+                [key: string]: number;
+            };
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "flagged";
+            /**
+             * Choice
+             * @default 0
+             */
+            choice?: number;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -980,6 +1248,14 @@ export interface components {
             new: string;
         };
         /**
+         * Path
+         * @description The message through which the path shall go.
+         */
+        Path: {
+            /** Message */
+            message: string;
+        };
+        /**
          * Person
          * @description An account as admins see it.
          */
@@ -1000,6 +1276,140 @@ export interface components {
         Proof: {
             /** Password */
             password: string;
+        };
+        /**
+         * Rating
+         * @description A thumb on an answer with its reasons, what the ideal answer would have been, or only one of the two.
+         */
+        Rating: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "rating";
+            /**
+             * Thumb
+             * @description None: only the ideal answer is given.
+             */
+            thumb?: ("up" | "down") | null;
+            /**
+             * Reasons
+             * @description What is wrong with the answer.
+             * @default []
+             */
+            reasons?: ("harmful" | "untrue" | "not_helpful")[];
+            /**
+             * Note
+             * @description In the user's own words; for people, not for training.
+             * @default
+             */
+            note?: string;
+            /**
+             * Ideal
+             * @description What the ideal answer would have been; empty for none.
+             * @default
+             */
+            ideal?: string;
+        };
+        /**
+         * ReviewDecision
+         * @description A reviewer's word; `open` takes it back.
+         */
+        ReviewDecision: {
+            /**
+             * Review
+             * @enum {string}
+             */
+            review: "open" | "accepted" | "rejected";
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * ReviewView
+         * @description Where a judgement stands with the reviewers; what is rejected is not trained on.
+         */
+        ReviewView: {
+            /**
+             * Review
+             * @enum {string}
+             */
+            review: "open" | "accepted" | "rejected";
+            /** Reason */
+            reason: string;
+            /**
+             * Reviewer
+             * @description Id of who said so; None while it is open.
+             */
+            reviewer: string | null;
+            /** At */
+            at: string | null;
+        };
+        /**
+         * ReviewedFeedback
+         * @description Feedback as reviewers see it.
+         */
+        ReviewedFeedback: {
+            /** Id */
+            id: string;
+            /**
+             * Message
+             * @description Id of the message.
+             */
+            message: string;
+            /**
+             * Other
+             * @description Id of the other message of a choice.
+             */
+            other: string | null;
+            /** Said */
+            said: components["schemas"]["Rating"] | components["schemas"]["FilterReport"] | components["schemas"]["Choice"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /**
+             * User
+             * @description Id of who said it.
+             */
+            user: string;
+            /** Conversation */
+            conversation: string;
+            /**
+             * Consent
+             * @description Whether the conversation may be used for training today.
+             */
+            consent: boolean;
+            /**
+             * Role
+             * @description Who wrote the message.
+             * @enum {string}
+             */
+            role: "user" | "assistant";
+            /**
+             * Content
+             * @description The message; None where its owner does not consent to its use.
+             */
+            content: string | null;
+            review: components["schemas"]["ReviewView"];
+        };
+        /**
+         * ReviewedFeedbackList
+         * @description Newest first; `next` is `before` of the next page, None on the last.
+         */
+        ReviewedFeedbackList: {
+            /** Feedback */
+            feedback: components["schemas"]["ReviewedFeedback"][];
+            /** Next */
+            next: string | null;
         };
         /**
          * Roles
@@ -1090,18 +1500,40 @@ export interface components {
         };
         /**
          * VerdictView
-         * @description What moderation said: scores by category, and what followed.
+         * @description What moderation said of some words, the same wherever it is told.
+         *
+         *     Attributes:
+         *         id: names it in a report, where it is stored.
+         *         side: who said the words.
+         *         action: what the policy says.
+         *         withheld: whether anything was kept back.
+         *         categories: the flagged ones with their probability, the most probable first.
+         *         start: first character of what was judged, in the message.
+         *         end: the one after its last; beyond the message's end where that was withheld.
          */
         VerdictView: {
+            /** Id */
+            id: string;
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "user" | "model";
             /**
              * Action
              * @enum {string}
              */
-            action: "allow" | "warn" | "block";
+            action: "warn" | "block";
+            /** Withheld */
+            withheld: boolean;
             /** Categories */
             categories: {
                 [key: string]: number;
             };
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
         };
         /**
          * Waiting
@@ -1139,7 +1571,11 @@ export type Credentials = components['schemas']['Credentials'];
 export type Delta = components['schemas']['Delta'];
 export type Done = components['schemas']['Done'];
 export type Error = components['schemas']['Error'];
+export type FeedbackList = components['schemas']['FeedbackList'];
+export type FeedbackView = components['schemas']['FeedbackView'];
 export type Figure = components['schemas']['Figure'];
+export type FilterReport = components['schemas']['FilterReport'];
+export type Flagged = components['schemas']['Flagged'];
 export type HttpValidationError = components['schemas']['HTTPValidationError'];
 export type Invite = components['schemas']['Invite'];
 export type Invited = components['schemas']['Invited'];
@@ -1150,8 +1586,14 @@ export type Message = components['schemas']['Message'];
 export type MessageView = components['schemas']['MessageView'];
 export type NewConversation = components['schemas']['NewConversation'];
 export type NewPassword = components['schemas']['NewPassword'];
+export type Path = components['schemas']['Path'];
 export type Person = components['schemas']['Person'];
 export type Proof = components['schemas']['Proof'];
+export type Rating = components['schemas']['Rating'];
+export type ReviewDecision = components['schemas']['ReviewDecision'];
+export type ReviewView = components['schemas']['ReviewView'];
+export type ReviewedFeedback = components['schemas']['ReviewedFeedback'];
+export type ReviewedFeedbackList = components['schemas']['ReviewedFeedbackList'];
 export type Roles = components['schemas']['Roles'];
 export type ShownOnce = components['schemas']['ShownOnce'];
 export type SignUp = components['schemas']['SignUp'];
@@ -1768,7 +2210,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Choice"];
+                "application/json": components["schemas"]["Path"];
             };
         };
         responses: {
@@ -1921,7 +2363,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Waiting"] | components["schemas"]["Delta"] | components["schemas"]["Done"] | components["schemas"]["Error"];
+                    "text/event-stream": components["schemas"]["Waiting"] | components["schemas"]["Delta"] | components["schemas"]["Flagged"] | components["schemas"]["Done"] | components["schemas"]["Error"];
                 };
             };
             /** @description Validation Error */
@@ -1954,6 +2396,245 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    own_feedback_api_conversations__conversation_id__feedback_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackList"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    rate_api_conversations__conversation_id__messages__message_id__rating_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rating"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    report_filter_api_conversations__conversation_id__messages__message_id__report_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FilterReport"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    choose_answer_api_conversations__conversation_id__choice_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Choice"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    withdraw_feedback_api_feedback__feedback_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                feedback_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    list_feedback_api_feedback_get: {
+        parameters: {
+            query?: {
+                kind?: ("rating" | "report" | "choice") | null;
+                review?: ("open" | "accepted" | "rejected") | null;
+                user?: string | null;
+                thumb?: ("up" | "down") | null;
+                fault?: ("false_positive" | "false_negative") | null;
+                limit?: number;
+                before?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewedFeedbackList"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    review_feedback_api_feedback__feedback_id__review_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                feedback_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReviewDecision"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewedFeedback"];
                 };
             };
             /** @description Validation Error */

@@ -29,7 +29,7 @@ export function Answer({ conversation, message, actions }: Props) {
         <Markdown text={text} open={running} />
       </ErrorBoundary>
       {running ? <Phase phase={live.phase} /> : <Ending message={message} />}
-      <Verdicts verdicts={message.verdicts} side="model" />
+      <Verdicts verdicts={running ? live.verdicts : message.verdicts} />
       {!running && (
         <div className="actions">
           <Versions id={message.id} siblings={message.siblings} onShow={actions.show} />

@@ -30,7 +30,7 @@ export function Question({ message, actions }: { message: MessageView; actions: 
   return (
     <article className="question" aria-label={words.you}>
       <p dir="auto">{message.content}</p>
-      <Verdicts verdicts={message.verdicts} side="user" />
+      <Verdicts verdicts={message.verdicts} />
       <div className="actions">
         <Versions id={message.id} siblings={message.siblings} onShow={actions.show} />
         <CopyButton text={message.content} />

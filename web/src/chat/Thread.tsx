@@ -43,7 +43,7 @@ function Earlier({ conversation, end, actions }: { conversation: string; end: st
 /** A question that nothing answers yet, though it may be. */
 export function Unanswered({ last, actions }: { last: MessageView | undefined; actions: Actions }) {
   const words = useWords();
-  if (last?.role !== "user" || last.verdicts.some((verdict) => verdict.action === "block")) return null;
+  if (last?.role !== "user" || last.verdicts.some((verdict) => verdict.withheld)) return null;
   return (
     <button type="button" className="plain" disabled={actions.busy} onClick={() => actions.again(last.id)}>
       <Icon name="again" /> {words.regenerate}

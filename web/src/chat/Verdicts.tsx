@@ -2,20 +2,18 @@ import type { VerdictView } from "@/api/schema";
 import { useWords, type Words } from "@/i18n";
 import { Notice } from "@/parts/Notice";
 
-/** What the filter said of a message. */
-export function Verdicts({ verdicts, side }: { verdicts: VerdictView[]; side: "user" | "model" }) {
+/** What the filter said of a message: what it kept back, or only warns of. */
+export function Verdicts({ verdicts }: { verdicts: VerdictView[] }) {
   const words = useWords();
-  return verdicts
-    .filter((verdict) => verdict.action !== "allow")
-    .map((verdict) => {
-      const what = named(verdict, words);
-      const blocked = side === "user" ? words.filter.questionBlocked : words.filter.answerBlocked;
-      return (
-        <Notice key={what + verdict.action} kind="filter">
-          {verdict.action === "block" ? blocked(what) : words.filter.warned(what)}
-        </Notice>
-      );
-    });
+  return verdicts.map((verdict) => {
+    const kept = verdict.side === "user" ? words.filter.questionBlocked : words.filter.answerBlocked;
+    const say = verdict.withheld ? kept : words.filter.warned;
+    return (
+      <Notice key={verdict.id} kind="filter">
+        {say(named(verdict, words))}
+      </Notice>
+    );
+  });
 }
 
 /** The categories of a verdict, the most probable first. */

@@ -1,22 +1,25 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { type Event, follow, type Lost } from "@/api/events";
-import type { Waiting } from "@/api/schema";
+import type { VerdictView, Waiting } from "@/api/schema";
 
 /** An answer that is being written. */
 export type Live = {
   text: string;
+  verdicts: VerdictView[];
   /** What is going on: nothing yet, a place in line, words coming, no connection. */
   phase: { type: "starting" } | Waiting | { type: "writing" } | Lost;
 };
 
-const START: Live = { text: "", phase: { type: "starting" } };
+const START: Live = { text: "", verdicts: [], phase: { type: "starting" } };
 
 /** What an answer looks like after one more event. */
 export function after(live: Live, event: Event | Lost): Live {
   switch (event.type) {
     case "delta":
-      return { text: live.text + event.text, phase: { type: "writing" } };
+      return { ...live, text: live.text + event.text, phase: { type: "writing" } };
+    case "flagged":
+      return { ...live, verdicts: [...live.verdicts, event] };
     case "waiting":
     case "lost":
       return { ...live, phase: event };

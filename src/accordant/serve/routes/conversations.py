@@ -52,7 +52,7 @@ class Again(AnswerSettings):
     """Another answer to a question."""
 
 
-class Choice(Record):
+class Path(Record):
     """The message through which the path shall go."""
 
     message: str = Field(max_length=100)
@@ -133,7 +133,7 @@ def export_conversation(
 
 
 @router.put("/{conversation_id}/path")
-def choose_path(conversation_id: str, asked: Choice, who: Signed, database: DatabaseDep) -> ConversationView:
+def choose_path(conversation_id: str, asked: Path, who: Signed, database: DatabaseDep) -> ConversationView:
     """Show the branch through this message, down to its newest one."""
     with database.write() as session:
         return ConversationView.of(conversations.choose(session, who.user_id, conversation_id, asked.message))
