@@ -27,8 +27,8 @@ def client() -> TestClient:
 
 
 def test_without_a_page_it_says_what_to_run(page: Path) -> None:
-    answer = client().get("/")
-    assert (answer.status_code, answer.text) == (404, UNBUILT)
+    answer = client().get("/", headers=BROWSER)
+    assert (answer.status_code, answer.json()) == (404, {"error": {"message": UNBUILT}})
     assert client().get("/health").status_code == 200
 
 
