@@ -148,26 +148,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/me/usage": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Own Usage
-         * @description Requests and tokens of the last 31 days on which there were any, newest first.
-         */
-        get: operations["own_usage_api_me_usage_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/me/export": {
         parameters: {
             query?: never;
@@ -615,13 +595,13 @@ export interface paths {
         };
         /**
          * List Keys
-         * @description All keys, the revoked ones too.
+         * @description All keys, the revoked ones too; an admin may name the user whose keys they are.
          */
         get: operations["list_keys_api_keys_get"];
         put?: never;
         /**
          * Create Key
-         * @description Create a key.
+         * @description Create a key. Its limits hold besides those of the account.
          */
         post: operations["create_key_api_keys_post"];
         delete?: never;
@@ -645,6 +625,70 @@ export interface paths {
          * @description Revoke a key: no request with it is answered any more.
          */
         delete: operations["revoke_key_api_keys__key_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Key
+         * @description Rename a key, or change its limits, from its next request on.
+         */
+        patch: operations["change_key_api_keys__key_id__patch"];
+        trace?: never;
+    };
+    "/api/me/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Own Usage
+         * @description Requests and tokens by day, key and model, newest first; days without any are left out.
+         */
+        get: operations["own_usage_api_me_usage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Usage Of Everybody
+         * @description Requests and tokens by user and model, who used most first.
+         */
+        get: operations["usage_of_everybody_api_usage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/users/{user_id}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Usage Of User
+         * @description What somebody used, as they see it themselves.
+         */
+        get: operations["usage_of_user_api_users__user_id__usage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1132,15 +1176,13 @@ export interface components {
             code: string;
         };
         /**
-         * KeyName
-         * @description What a key is for.
+         * KeyChange
+         * @description A new name, or new limits instead of all older ones; what is absent stays.
          */
-        KeyName: {
-            /**
-             * Name
-             * @default
-             */
-            name?: string;
+        KeyChange: {
+            /** Name */
+            name?: string | null;
+            limits?: components["schemas"]["Limits"] | null;
         };
         /**
          * KeyView
@@ -1153,10 +1195,37 @@ export interface components {
             name: string;
             /** Prefix */
             prefix: string;
+            limits: components["schemas"]["Limits"];
             /** Created At */
             created_at: string;
             /** Revoked */
             revoked: boolean;
+        };
+        /**
+         * Limits
+         * @description What somebody may do, over all their keys, or with one key; absent: as much as they like.
+         */
+        Limits: {
+            /**
+             * Requests Per Minute
+             * @description Requests begun within a minute.
+             */
+            requests_per_minute?: number | null;
+            /**
+             * Tokens Per Minute
+             * @description Tokens read and written within a minute.
+             */
+            tokens_per_minute?: number | null;
+            /**
+             * Tokens Per Day
+             * @description Tokens read and written on a day, in UTC.
+             */
+            tokens_per_day?: number | null;
+            /**
+             * Concurrency
+             * @description Requests that wait or are answered at the same time.
+             */
+            concurrency?: number | null;
         };
         /**
          * Me
@@ -1236,6 +1305,19 @@ export interface components {
              * @default false
              */
             consent?: boolean;
+        };
+        /**
+         * NewKey
+         * @description What a key is for, and what it may do.
+         */
+        NewKey: {
+            /**
+             * Name
+             * @default
+             */
+            name?: string;
+            /** @default {} */
+            limits?: components["schemas"]["Limits"];
         };
         /**
          * NewPassword
@@ -1471,19 +1553,55 @@ export interface components {
         };
         /**
          * UsageDay
-         * @description What was used on a day, by the user's browser (`key` empty) or by one of their keys.
+         * @description What was used of a model on a day (UTC), by the user's browser or by one of their keys.
          */
         UsageDay: {
-            /** Day */
+            /**
+             * Day
+             * Format: date
+             */
             day: string;
-            /** Key */
+            /**
+             * Key
+             * @description Id of the key; empty for the browser.
+             */
             key: string;
+            /** Key Name */
+            key_name: string;
+            /** Model */
+            model: string;
             /** Requests */
             requests: number;
             /** Prompt Tokens */
             prompt_tokens: number;
             /** Answer Tokens */
             answer_tokens: number;
+        };
+        /**
+         * UsageTotal
+         * @description What somebody used of a model over the days asked for.
+         */
+        UsageTotal: {
+            /**
+             * User
+             * @description Id of the user.
+             */
+            user: string;
+            /** User Name */
+            user_name: string;
+            /** Model */
+            model: string;
+            /** Requests */
+            requests: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Answer Tokens */
+            answer_tokens: number;
+            /**
+             * Last Day
+             * Format: date
+             */
+            last_day: string;
         };
         /** ValidationError */
         ValidationError: {
@@ -1579,12 +1697,14 @@ export type Flagged = components['schemas']['Flagged'];
 export type HttpValidationError = components['schemas']['HTTPValidationError'];
 export type Invite = components['schemas']['Invite'];
 export type Invited = components['schemas']['Invited'];
-export type KeyName = components['schemas']['KeyName'];
+export type KeyChange = components['schemas']['KeyChange'];
 export type KeyView = components['schemas']['KeyView'];
+export type Limits = components['schemas']['Limits'];
 export type Me = components['schemas']['Me'];
 export type Message = components['schemas']['Message'];
 export type MessageView = components['schemas']['MessageView'];
 export type NewConversation = components['schemas']['NewConversation'];
+export type NewKey = components['schemas']['NewKey'];
 export type NewPassword = components['schemas']['NewPassword'];
 export type Path = components['schemas']['Path'];
 export type Person = components['schemas']['Person'];
@@ -1599,6 +1719,7 @@ export type ShownOnce = components['schemas']['ShownOnce'];
 export type SignUp = components['schemas']['SignUp'];
 export type Token = components['schemas']['Token'];
 export type UsageDay = components['schemas']['UsageDay'];
+export type UsageTotal = components['schemas']['UsageTotal'];
 export type ValidationError = components['schemas']['ValidationError'];
 export type VerdictView = components['schemas']['VerdictView'];
 export type Waiting = components['schemas']['Waiting'];
@@ -1817,26 +1938,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    own_usage_api_me_usage_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UsageDay"][];
                 };
             };
         };
@@ -2650,7 +2751,9 @@ export interface operations {
     };
     list_keys_api_keys_get: {
         parameters: {
-            query?: never;
+            query?: {
+                user?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2666,6 +2769,15 @@ export interface operations {
                     "application/json": components["schemas"]["KeyView"][];
                 };
             };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
         };
     };
     create_key_api_keys_post: {
@@ -2677,7 +2789,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["KeyName"];
+                "application/json": components["schemas"]["NewKey"];
             };
         };
         responses: {
@@ -2718,6 +2830,139 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_key_api_keys__key_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    own_usage_api_me_usage_get: {
+        parameters: {
+            query?: {
+                /** @description How many days back, today among them. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageDay"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    usage_of_everybody_api_usage_get: {
+        parameters: {
+            query?: {
+                /** @description How many days back, today among them. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageTotal"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    usage_of_user_api_users__user_id__usage_get: {
+        parameters: {
+            query?: {
+                /** @description How many days back, today among them. */
+                days?: number;
+            };
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageDay"][];
+                };
             };
             /** @description Validation Error */
             422: {
