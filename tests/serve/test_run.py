@@ -1,3 +1,4 @@
+import asyncio
 import http.client
 import json
 import signal
@@ -5,13 +6,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accordant.errors import AccordantError
-from accordant.serve.load import context_of, facts_of, load_engine
+from accordant.moderation.moderator import Moderator
+from accordant.moderation.policy import Policy, Thresholds
+from accordant.serve.load import context_of, facts_of, load_engine, load_moderation
 from accordant.serve.run import address, bind, serve
+from accordant.serve.settings import ModerationSettings
 from accordant.testing import save_tiny_checkpoint, tiny_model
+from accordant.testing.moderation import WordModerator
 
 SERVER = """
 from accordant.serve.app import create_app
@@ -60,6 +66,26 @@ def test_a_checkpoint_becomes_an_engine(tmp_path: Path) -> None:
     assert context_of(engine) == 512
     count = sum(weight.numel() for weight in tiny_model().parameters())
     assert facts_of(engine)["Parameters"] == f"{count / 1e6:.3g}M"
+
+
+def test_the_classifier_has_the_policy_of_the_settings_and_the_format_of_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = load_engine(save_tiny_checkpoint(tmp_path / "tiny"))
+    found: dict[str, Any] = {}
+
+    def load(**given: Any) -> WordModerator:
+        found.update(given)
+        return WordModerator(["bad"])
+
+    monkeypatch.setattr(Moderator, "load", load)
+    policy = Policy(user={"hate": Thresholds(warn=0.1)})
+    moderation = load_moderation(ModerationSettings(mode="window", policy=policy), engine)
+    assert moderation
+    assert moderation.mode == "window"
+    assert asyncio.run(moderation.moderator()).name == "words"
+    assert found == {"policy": policy, "dtype": engine.model.lm_head.weight.dtype}
+    assert load_moderation(ModerationSettings(mode="off"), engine) is None
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from accordant.config import METHOD_NAMES
 from accordant.engine import Engine
 from accordant.files import read_json
@@ -26,15 +28,21 @@ def load_engine(checkpoint: Path, rows: int = 1) -> Engine:
     return Engine(load_transformer(checkpoint, resolve_dtype("auto"), default_device()), renderer, rows)
 
 
-def load_moderation(settings: ModerationSettings) -> Moderation | None:
-    """The classifier, which is read in the background; None where it is off."""
+def load_moderation(settings: ModerationSettings, engine: Engine) -> Moderation | None:
+    """The classifier, which is read in the background; None where it is off.
+
+    It runs on the processor, in the number format of an engine that runs there, too: the one that is faster.
+    """
     if settings.mode == "off":
         return None
+
+    head = engine.model.lm_head.weight
+    dtype = head.dtype if head.device.type == "cpu" else torch.float32
 
     def load() -> Moderator:
         from accordant.moderation import moderator  # not before the server listens
 
-        return moderator.Moderator.load(policy=settings.policy)
+        return moderator.Moderator.load(policy=settings.policy, dtype=dtype)
 
     return Moderation(load, settings.mode)
 

@@ -68,7 +68,7 @@ def serve(
             host=host,
             settings=settings,
             access=access,
-            moderation=load_moderation(settings.moderation),
+            moderation=load_moderation(settings.moderation, engine),
         )
         if console:
             console.print(f"chat with {name} at {address(listener)} (Ctrl-C stops)", markup=False)
