@@ -20,6 +20,7 @@ LAYERS = {
     "moderation": {"moderation"},
     "rounds": {"rounds"},
     "store": {"store"},
+    "labelling": {"labelling", "feedback"},
     "serve": {"serve"},
     "cli": {"cli", "__init__"},
     "testing": {"testing"},
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "moderation": {"base", "text", "model", "data", "engine", "evals", "moderation"},
     "rounds": {"base", "text", "model", "data", "engine", "train", "evals", "rounds"},
     "store": {"base", "store"},
-    "serve": {"base", "text", "model", "data", "engine", "rounds", "moderation", "store", "serve"},
+    "labelling": {"base", "text", "model", "data", "evals", "store", "labelling"},
+    "serve": {"base", "text", "model", "data", "engine", "rounds", "moderation", "store", "labelling", "serve"},
     "cli": set(LAYERS) - {"testing"},
     "testing": {"base", "text", "model", "data", "engine", "moderation", "testing"},
 }

@@ -52,6 +52,22 @@ class Sampling(Record):
     seed: int | None = None
 
 
+class Suggested(Record):
+    """A text of a model that the author of a demonstration took over into a message.
+
+    Attributes:
+        message: which message, counted from 0.
+        suggestion: id of the suggestion.
+        edited: share of the message that is not from it, 0 to 1.
+    """
+
+    message: int
+    suggestion: str
+    edited: float
+    model: str
+    sampling: Sampling
+
+
 class Demonstration(Record):
     """A dialogue as the assistant should hold it; every assistant turn is trained on."""
 
@@ -61,6 +77,7 @@ class Demonstration(Record):
     pair: str = ""
     author: str = ""
     consent: bool = True
+    suggestions: tuple[Suggested, ...] = ()
 
     @model_validator(mode="after")
     def _turns(self) -> Self:
@@ -210,3 +227,74 @@ class Choice(Record):
 Said = Annotated[Rating | FilterReport | Choice, Field(discriminator="kind")]
 """What a user says of messages, as it is stored."""
 SAID: TypeAdapter[Said] = TypeAdapter(Said)
+
+
+Flag = Literal["off_topic", "nonsense", "repetitive", "cut_off", "personal_data", "unsafe"]
+
+
+class AnswerMarks(Record):
+    """What an annotator says of one answer besides its rank; None: nothing was said."""
+
+    helpful: bool | None = None
+    truthful: bool | None = None
+    harmless: bool | None = None
+    flags: tuple[Flag, ...] = Field((), max_length=6)
+
+
+class RankingDraft(Record):
+    """A ranking as an annotator makes it; answers are named by the place at which they are shown, counted from 0."""
+
+    tiers: tuple[tuple[int, ...], ...] = Field(
+        (), description="The best first; those in the same tier are tied. What is in none is not ranked yet."
+    )
+    all_bad: bool = Field(False, description="No answer is acceptable; ranking them is then not needed.")
+    marks: tuple[AnswerMarks, ...] = Field((), description="Of each answer by its place, or none at all.")
+    note: Note = ""
+
+    def check(self, answers: int, complete: bool) -> None:
+        """Whether it fits to so many answers.
+
+        Raises:
+            ValueError: when it does not, or is not `complete` where it must be.
+        """
+        ranked = [place for tier in self.tiers for place in tier]
+        if len(set(ranked)) < len(ranked) or not set(ranked) <= set(range(answers)) or not all(self.tiers):
+            raise ValueError(f"tiers must name answers 0 to {answers - 1}, each once at most, and none may be empty")
+        if len(self.marks) not in (0, answers):
+            raise ValueError(f"marks must be there for each of the {answers} answers, or for none")
+        if complete and len(ranked) < answers and not self.all_bad:
+            raise ValueError(f"{answers - len(ranked)} of the {answers} answers are not ranked yet")
+
+
+class DraftMessage(Record):
+    """A turn that may still be empty."""
+
+    role: Role
+    content: Long
+
+
+class Taken(Record):
+    """A suggestion that was taken over into a message, which is counted from 0."""
+
+    message: int = Field(ge=0)
+    suggestion: str = Field(max_length=100)
+
+
+class DemonstrationDraft(Record):
+    """A dialogue as a trainer writes it, playing both sides."""
+
+    messages: tuple[DraftMessage, ...] = Field((), max_length=100)
+    taken: tuple[Taken, ...] = Field((), max_length=200)
+
+    def finished(self) -> Messages:
+        """The dialogue, whole.
+
+        Raises:
+            ValueError: when it is not: a turn is empty, or the last one is not the assistant's.
+        """
+        for number, message in enumerate(self.messages, start=1):
+            if not message.content.strip():
+                raise ValueError(f"message {number} is empty")
+        whole = tuple(Message(role=message.role, content=message.content) for message in self.messages)
+        check_turns(whole, last="assistant")
+        return whole

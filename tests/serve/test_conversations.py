@@ -15,11 +15,11 @@ from people import log_in
 
 from accordant.errors import AccordantError
 from accordant.serve import answers
-from accordant.serve.dialogue import spoken
 from accordant.serve.events import EVENT, Delta, Done, Error, Event
 from accordant.serve.moderation import Moderation
 from accordant.serve.settings import ServeSettings
 from accordant.store import audit, conversations, generations
+from accordant.store.conversations import spoken
 from accordant.store.database import Database
 from accordant.store.schema import EventBatch, Message
 from accordant.store.schema import Generation as StoredGeneration

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from accordant.serve.access import Access
+from accordant.serve.alternatives import Alternatives
 from accordant.serve.answers import Answers
 from accordant.serve.dialogue import Dialogue
 from accordant.serve.faults import say_every_fault_in_one_line
@@ -25,10 +26,12 @@ from accordant.serve.routes import (
     conversations,
     feedback,
     keys,
+    labelling,
     models,
     moderations,
     operations,
     page,
+    reviewing,
 )
 from accordant.serve.routes import usage as usage_routes
 from accordant.serve.scheduler import Scheduler, Speaker
@@ -111,7 +114,8 @@ def create_app(
         app.state.dialogue = Dialogue(
             access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderation
         )
-        for routes in (accounts, conversations, feedback, keys, usage_routes):
+        app.state.alternatives = Alternatives(access.database, service, settings.labelling)
+        for routes in (accounts, conversations, feedback, keys, labelling, reviewing, usage_routes):
             app.include_router(routes.router)
     app.mount("/", PageFiles())
     return app

@@ -11,6 +11,7 @@ from typing import Annotated, cast
 from fastapi import Depends, HTTPException, Request
 
 from accordant.serve.access import LOCAL_ADMIN, Access, Principal
+from accordant.serve.alternatives import Alternatives
 from accordant.serve.dialogue import Dialogue
 from accordant.store.database import Database
 from accordant.store.schema import UserRole
@@ -33,8 +34,14 @@ def dialogue(request: Request) -> Dialogue:
     return cast(Dialogue, request.app.state.dialogue)
 
 
+def alternatives(request: Request) -> Alternatives:
+    """What gives people answers to rank."""
+    return cast(Alternatives, request.app.state.alternatives)
+
+
 AccessDep = Annotated[Access, Depends(access)]
 DatabaseDep = Annotated[Database, Depends(database)]
+AlternativesDep = Annotated[Alternatives, Depends(alternatives)]
 DialogueDep = Annotated[Dialogue, Depends(dialogue)]
 
 

@@ -15,7 +15,7 @@ from accordant.serve.answers import Answers, Live, Start
 from accordant.serve.history import Prompter, fit
 from accordant.serve.moderation import Moderation, told, why_withheld
 from accordant.store import conversations, verdicts
-from accordant.store.conversations import Opened, Plan, Written
+from accordant.store.conversations import Opened, Plan, Written, spoken
 from accordant.store.database import Database
 from accordant.store.schema import Message
 from accordant.store.verdicts import Judgement
@@ -133,24 +133,3 @@ class Dialogue:
                 blamed = written.question
             verdicts.add(session, [(blamed, judgement)])
             return written
-
-
-def spoken(system: str, path: Sequence[Message], question: str | None) -> list[records.Message]:
-    """What a model reads: the system message, each question with its answer, and the last question.
-
-    Questions without an answer (it was stopped before the first word, failed, or was never begun) are left out.
-    """
-    said = [records.Message(role="system", content=system)] if system.strip() else []
-    asked = None
-    for message in path:
-        if message.role == "user":
-            asked = message.content
-        elif asked is not None and message.content.strip():
-            said += [
-                records.Message(role="user", content=asked),
-                records.Message(role="assistant", content=message.content),
-            ]
-            asked = None
-    last = question if question is not None else asked
-    assert last is not None, "the path must end with a question"
-    return [*said, records.Message(role="user", content=last)]

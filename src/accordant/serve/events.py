@@ -109,7 +109,16 @@ class Error(Record):
     message: str
 
 
-Event = Annotated[Waiting | Delta | Flagged | Done | Error, Field(discriminator="type")]
+class Suggested(Record):
+    """A suggestion to who writes a demonstration, whole and stored; `text` begins with what they had typed."""
+
+    type: Literal["suggested"] = "suggested"
+    id: str
+    choice: int
+    text: str
+
+
+Event = Annotated[Waiting | Delta | Flagged | Done | Error | Suggested, Field(discriminator="type")]
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Reads one event from JSON."""

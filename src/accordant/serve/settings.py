@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from accordant.config import Count, Positive, Section, explain
 from accordant.errors import AccordantError
+from accordant.labelling.settings import LabellingSettings
 from accordant.moderation.policy import Policy
 from accordant.moderation.stream import Mode
 from accordant.serve.limits import Limits
@@ -36,6 +37,7 @@ class ServeSettings(Section):
     request_seconds: Positive = Field(30.0, description="How long a client may take to send a request.")
     write_seconds: Positive = Field(60.0, description="How long a client may leave a piece of an answer unread.")
     connections: Count = Field(1024, description="Open connections; one more is answered with 503.")
+    labelling: LabellingSettings = Field(LabellingSettings(), description="What trainers are given to rank.")
     log_requests: bool = Field(False, description="One line of JSON on stderr for each request.")
     log_text: bool = Field(False, description="Write the answers into the log as well.")
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from accordant import records
 from accordant.errors import AccordantError
 from accordant.store.database import Changed, NotFound
 from accordant.store.ids import new_id, now
@@ -223,6 +224,27 @@ def write(
     }
     session.execute(sa.insert(Generation), [generation])
     return Written(asked, answer, Generation(**generation))
+
+
+def spoken(system: str, path: Sequence[Message], question: str | None) -> list[records.Message]:
+    """What a model reads: the system message, each question with its answer, and the last question.
+
+    Questions without an answer (it was stopped before the first word, failed, or was never begun) are left out.
+    """
+    said = [records.Message(role="system", content=system)] if system.strip() else []
+    asked = None
+    for message in path:
+        if message.role == "user":
+            asked = message.content
+        elif asked is not None and message.content.strip():
+            said += [
+                records.Message(role="user", content=asked),
+                records.Message(role="assistant", content=message.content),
+            ]
+            asked = None
+    last = question if question is not None else asked
+    assert last is not None, "the path must end with a question"
+    return [*said, records.Message(role="user", content=last)]
 
 
 def title_of(question: str) -> str:

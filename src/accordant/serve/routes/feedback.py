@@ -11,7 +11,7 @@ from accordant.serve.deps import DatabaseDep, Reviewer, Signed
 from accordant.store import feedback
 from accordant.store.database import Database
 from accordant.store.feedback import Given
-from accordant.store.schema import Feedback, FeedbackKind, MessageRole, Review
+from accordant.store.schema import Feedback, FeedbackKind, MessageRole, Review, Reviewed
 
 router = APIRouter(prefix="/api", tags=["feedback"])
 
@@ -86,7 +86,7 @@ class ReviewDecision(Record):
     reason: Note = ""
 
 
-def review_of(row: Feedback) -> ReviewView:
+def review_of(row: Reviewed) -> ReviewView:
     """Of anything that is reviewed."""
     return ReviewView(review=row.review, reason=row.review_reason, reviewer=row.reviewer_id, at=row.reviewed_at)
 
