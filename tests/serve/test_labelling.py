@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from people import PASSWORD, log_in
-from test_conversations import answered, ask, begin, statements
+from test_conversations import Gated, answered, ask, begin, statements, until
 
 from accordant.data.jsonl import write_records
 from accordant.errors import AccordantError
@@ -543,10 +543,14 @@ def test_labelling_takes_at_most_five_statements(serve: Serve, database: Databas
 
 
 def test_a_busy_model_says_so(serve: Serve) -> None:
-    engine = ScriptedEngine(REPLIES, delay=0.2)
-    few = ServeSettings(most_waiting=1, labelling=LabellingSettings(**ONLY_NEW))
-    client = serve(engine, settings=few)
+    engine = Gated(list(REPLIES))
+    engine.gate.set()
+    client = serve(engine, settings=ServeSettings(most_waiting=1, labelling=LabellingSettings(**ONLY_NEW)))
     consenting(client)
-    for _ in range(2):
-        ask(client, begin(client), "a long one")
+    engine.gate.clear()
+    scheduler = client.app.state.service.scheduler  # type: ignore[attr-defined]
+    ask(client, begin(client), "one that is answered")
+    until(scheduler.running)
+    ask(client, begin(client), "one that waits")
     assert client.post("/api/labelling/comparisons/next").status_code == 429
+    engine.gate.set()
