@@ -35,9 +35,10 @@ def document() -> dict[str, Any]:
 def without_strings(found: dict[str, Any]) -> dict[str, Any]:
     """A stream of events is text to FastAPI; to the page it is the events, by their schema alone."""
     for methods in found["paths"].values():
-        stream = methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("text/event-stream")
-        if stream:
-            del stream["schema"]["type"]
+        for method in methods.values():
+            stream = method["responses"].get("200", {}).get("content", {}).get("text/event-stream")
+            if stream and "oneOf" in stream["schema"]:
+                del stream["schema"]["type"]
     return found
 
 

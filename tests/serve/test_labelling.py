@@ -11,13 +11,14 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from people import PASSWORD, log_in
+from pydantic import TypeAdapter
 from test_conversations import Gated, answered, ask, begin, statements, until
 
 from accordant.data.jsonl import write_records
 from accordant.errors import AccordantError
 from accordant.labelling.settings import LabellingSettings
 from accordant.records import EvaluationPrompt, Message
-from accordant.serve.events import EVENT, Delta, Done, Suggested
+from accordant.serve.events import Delta, Done, Suggested, SuggestionEvent
 from accordant.serve.settings import ServeSettings
 from accordant.store import annotations, passwords, users
 from accordant.store.database import Database
@@ -28,6 +29,7 @@ from accordant.testing.scripted import ScriptedEngine
 Serve = Callable[..., TestClient]
 
 REPLIES = ["it is wet", "it is cold", "it is grey", "it is loud"]
+SUGGESTIONS: TypeAdapter[SuggestionEvent] = TypeAdapter(SuggestionEvent)
 ONLY_NEW: dict[str, Any] = {"gold_share": 0.0, "repeat_share": 0.0, "overlap_share": 0.0}
 
 
@@ -407,7 +409,7 @@ def suggestions(client: TestClient, one: str, **asked: Any) -> list[Any]:
     response = client.post(f"/api/labelling/demonstrations/{one}/suggestions", json=asked)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("text/event-stream")
-    return [EVENT.validate_json(block.removeprefix("data: ")) for block in response.text.split("\n\n")[:-1]]
+    return [SUGGESTIONS.validate_json(block.removeprefix("data: ")) for block in response.text.split("\n\n")[:-1]]
 
 
 def test_a_demonstration_is_written_with_suggestions(serve: Serve, database: Database) -> None:

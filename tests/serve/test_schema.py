@@ -5,6 +5,7 @@ requests would end at the door.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -14,13 +15,16 @@ from live import live
 from schemathesis.checks import not_a_server_error
 
 from accordant.engine import Engine
+from accordant.records import Rating
 from accordant.serve.access import Access
 from accordant.serve.app import create_app
 from accordant.serve.moderation import Moderation
-from accordant.store import conversations, generations, keys, logins, users
+from accordant.store import conversations, feedback, generations, keys, logins, tasks, users
 from accordant.store.conversations import Plan
 from accordant.store.database import Database
+from accordant.store.ids import new_id, now
 from accordant.store.migrate import open_database
+from accordant.store.schema import Task
 from accordant.testing import tiny_model, tiny_renderer
 from accordant.testing.moderation import WordModerator
 from accordant.testing.scripted import ScriptedEngine
@@ -51,7 +55,16 @@ class Server(NamedTuple):
             generations.finish(
                 session, [generations.End(written.generation.id, written.answer.id, "hi", "failed", error="x")]
             )
+            question = [{"role": "user", "content": "hello"}]
+            answers = [{"content": "a"}, {"content": "b"}]
+            task = Task(id=new_id("task"), messages=question, candidates=answers, places=0, skips=0, created_at=now())
+            session.add(task)
+            session.flush()
+            rating = feedback.give(session, self.admin, one.id, written.answer.id, Rating(thumb="up"))
             return {
+                "feedback_id": rating.id,
+                "task_id": task.id,
+                "annotation_id": tasks.begin(session, self.admin, task, [1, 0], timedelta(minutes=1)).id,
                 "conversation_id": one.id,
                 "message_id": written.answer.id,
                 "generation_id": written.generation.id,

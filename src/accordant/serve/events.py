@@ -118,13 +118,15 @@ class Suggested(Record):
     text: str
 
 
-Event = Annotated[Waiting | Delta | Flagged | Done | Error | Suggested, Field(discriminator="type")]
+Event = Annotated[Waiting | Delta | Flagged | Done | Error, Field(discriminator="type")]
+SuggestionEvent = Annotated[Waiting | Delta | Flagged | Done | Error | Suggested, Field(discriminator="type")]
+"""What a stream of suggestions is made of."""
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Reads one event from JSON."""
 
 
-def encode(event: Event, number: int | None = None) -> bytes:
+def encode(event: SuggestionEvent, number: int | None = None) -> bytes:
     """One event as Server-Sent Events carry it; JSON has no line breaks, so it is always one `data` line.
 
     With its number as `id`, a browser that lost the connection says by itself from where to go on.

@@ -6,7 +6,6 @@ from typing import Self
 
 from pydantic import Field, model_validator
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 
 from accordant.engine import Ask, Sampling
 from accordant.records import Long, Messages, Record, check_turns
@@ -41,7 +40,7 @@ class SuggestionsWanted(Record):
 
 async def suggest(
     annotation_id: str, wanted: SuggestionsWanted, who: Principal, database: Database, service: Service
-) -> StreamingResponse:
+) -> JobStream:
     """Begin suggestions for this person's demonstration.
 
     Raises:

@@ -634,6 +634,363 @@ export interface paths {
         patch: operations["change_key_api_keys__key_id__patch"];
         trace?: never;
     };
+    "/api/labelling/guidelines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Guidelines
+         * @description How to rank and how to write, with examples, as Markdown.
+         */
+        get: operations["guidelines_api_labelling_guidelines_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/totals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Own Totals
+         * @description What the trainer has done so far.
+         */
+        get: operations["own_totals_api_labelling_totals_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/comparisons/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Next Comparison
+         * @description What to rank now: what was begun, else something new; sampling its answers takes as long as they take.
+         *
+         *     404: there is nothing to rank. 429: the model has too much to do.
+         */
+        post: operations["next_comparison_api_labelling_comparisons_next_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/comparisons/{annotation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open Comparison
+         * @description Own work as it was saved last.
+         */
+        get: operations["open_comparison_api_labelling_comparisons__annotation_id__get"];
+        /**
+         * Save Comparison
+         * @description Keep a step and begin the lease anew. 409: it was saved in another window, is over, or somebody else has it.
+         */
+        put: operations["save_comparison_api_labelling_comparisons__annotation_id__put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/comparisons/{annotation_id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo Comparison
+         * @description Go one step back. 409 where there is none.
+         */
+        post: operations["undo_comparison_api_labelling_comparisons__annotation_id__undo_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/comparisons/{annotation_id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit Comparison
+         * @description Hand a ranking in: every answer ranked, or all of them called bad.
+         */
+        post: operations["submit_comparison_api_labelling_comparisons__annotation_id__submit_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/comparisons/{annotation_id}/skip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Skip Comparison
+         * @description Leave it to others.
+         */
+        post: operations["skip_comparison_api_labelling_comparisons__annotation_id__skip_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/demonstrations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Demonstrations
+         * @description Own dialogues, open or handed in, the last saved first.
+         */
+        get: operations["list_demonstrations_api_labelling_demonstrations_get"];
+        put?: never;
+        /**
+         * Begin Demonstration
+         * @description Begin a dialogue.
+         */
+        post: operations["begin_demonstration_api_labelling_demonstrations_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/demonstrations/{annotation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open Demonstration
+         * @description An own dialogue as it was saved last.
+         */
+        get: operations["open_demonstration_api_labelling_demonstrations__annotation_id__get"];
+        /**
+         * Save Demonstration
+         * @description Keep a step. 409: it was saved in another window in between, or is over.
+         */
+        put: operations["save_demonstration_api_labelling_demonstrations__annotation_id__put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/demonstrations/{annotation_id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo Demonstration
+         * @description Go one step back. 409 where there is none.
+         */
+        post: operations["undo_demonstration_api_labelling_demonstrations__annotation_id__undo_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/demonstrations/{annotation_id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit Demonstration
+         * @description Hand a dialogue in: user and assistant in turn, no turn empty, the assistant's last.
+         */
+        post: operations["submit_demonstration_api_labelling_demonstrations__annotation_id__submit_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/demonstrations/{annotation_id}/skip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Throw Demonstration Away
+         * @description Throw a dialogue away.
+         */
+        post: operations["throw_demonstration_away_api_labelling_demonstrations__annotation_id__skip_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/demonstrations/{annotation_id}/suggestions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Suggest Answers
+         * @description Let the model write on from where the trainer is: Server-Sent Events.
+         *
+         *     `waiting` and `delta` (of `choice`), then `done` for each choice, and last, once they are stored, a `suggested` with
+         *     the id of each; `error` instead when it broke off. Who leaves ends it.
+         */
+        post: operations["suggest_answers_api_labelling_demonstrations__annotation_id__suggestions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/annotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Annotations
+         * @description Work of all trainers, except on conversations whose owners do not consent any more.
+         */
+        get: operations["list_annotations_api_labelling_annotations_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/annotations/{annotation_id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Review Annotation
+         * @description Accept or reject somebody's work; what is rejected is not trained on.
+         */
+        put: operations["review_annotation_api_labelling_annotations__annotation_id__review_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/tasks/{task_id}/gold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Gold
+         * @description Say which ranking of a task is right: from then on annotators are measured by it, and it is not trained on.
+         */
+        put: operations["set_gold_api_labelling_tasks__task_id__gold_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Labelling Quality
+         * @description Agreement between people, and each one's speed, trust and rejections.
+         */
+        get: operations["labelling_quality_api_labelling_quality_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/me/usage": {
         parameters: {
             query?: never;
@@ -759,6 +1116,78 @@ export interface components {
             seed?: number | null;
         };
         /**
+         * AgreementView
+         * @description Of so many pairs of answers, how many two rankings put in the same order.
+         */
+        AgreementView: {
+            /** Alike */
+            alike: number;
+            /** Pairs */
+            pairs: number;
+        };
+        /**
+         * AlphaView
+         * @description Krippendorff's alpha: 1 is perfect agreement, 0 what chance gives; None where nothing can be said.
+         */
+        AlphaView: {
+            /** Alpha */
+            alpha: number | null;
+            /**
+             * Units
+             * @description Things that at least two people judged.
+             */
+            units: number;
+            /**
+             * Values
+             * @description Judgements of those.
+             */
+            values: number;
+        };
+        /**
+         * AnnotatorView
+         * @description What one person's rankings are like.
+         */
+        AnnotatorView: {
+            /** User */
+            user: string;
+            /** Submitted */
+            submitted: number;
+            /** Skipped */
+            skipped: number;
+            /** Rejected */
+            rejected: number;
+            /** Median Seconds */
+            median_seconds: number | null;
+            /** @description With the known rankings. */
+            gold: components["schemas"]["AgreementView"];
+            /** @description With what they said of the same task before. */
+            themselves: components["schemas"]["AgreementView"];
+            /** @description With other people's rankings of the same task. */
+            others: components["schemas"]["AgreementView"];
+            /**
+             * Trust
+             * @description Lower end of the interval of the agreement with known rankings.
+             */
+            trust: number | null;
+        };
+        /**
+         * AnswerMarks
+         * @description What an annotator says of one answer besides its rank; None: nothing was said.
+         */
+        AnswerMarks: {
+            /** Helpful */
+            helpful?: boolean | null;
+            /** Truthful */
+            truthful?: boolean | null;
+            /** Harmless */
+            harmless?: boolean | null;
+            /**
+             * Flags
+             * @default []
+             */
+            flags?: ("off_topic" | "nonsense" | "repetitive" | "cut_off" | "personal_data" | "unsafe")[];
+        };
+        /**
          * AnswerView
          * @description How an answer was made, or is being made; `turns_left_out` of the oldest ones did not fit and were not read.
          */
@@ -834,6 +1263,22 @@ export interface components {
             verdict: components["schemas"]["VerdictView"] | null;
         };
         /**
+         * Candidate
+         * @description One of the K answers of a comparison; `model` is None when a person wrote it.
+         */
+        Candidate: {
+            /** Content */
+            content: string;
+            /** Model */
+            model?: string | null;
+            sampling?: components["schemas"]["Sampling"] | null;
+            /**
+             * Ended
+             * @default true
+             */
+            ended?: boolean;
+        };
+        /**
          * Change
          * @description A new title, or a new word on consent to training; what is absent stays.
          */
@@ -894,6 +1339,57 @@ export interface components {
              * @enum {string}
              */
             preferred: "left" | "right" | "tie" | "neither";
+        };
+        /**
+         * ComparisonView
+         * @description Answers to rank. Which model wrote them is hidden; `value` names them by their places here, from 0.
+         */
+        ComparisonView: {
+            /** Id */
+            id: string;
+            /**
+             * State
+             * @description `expired`: left alone for too long, and somebody else has it now.
+             * @enum {string}
+             */
+            state: "open" | "submitted" | "skipped" | "expired";
+            /**
+             * Revision
+             * @description To be sent with the next step.
+             */
+            revision: number;
+            /**
+             * Undo Steps
+             * @description How many steps can be undone.
+             */
+            undo_steps: number;
+            /**
+             * Begun At
+             * Format: date-time
+             */
+            begun_at: string;
+            /**
+             * Saved At
+             * Format: date-time
+             */
+            saved_at: string;
+            /**
+             * Messages
+             * @description The conversation; the answers are to its last message.
+             */
+            messages: components["schemas"]["Message"][];
+            /**
+             * Answers
+             * @description In the order in which they are to be shown.
+             */
+            answers: string[];
+            value: components["schemas"]["RankingDraft"];
+            /**
+             * Leased Until
+             * Format: date-time
+             * @description Nobody else gets it before; saving begins the lease anew.
+             */
+            leased_until: string;
         };
         /**
          * ConversationList
@@ -979,6 +1475,77 @@ export interface components {
             tokens?: components["schemas"]["Token"][];
         };
         /**
+         * DemonstrationDraft
+         * @description A dialogue as a trainer writes it, playing both sides.
+         */
+        DemonstrationDraft: {
+            /**
+             * Messages
+             * @default []
+             */
+            messages?: components["schemas"]["DraftMessage"][];
+            /**
+             * Taken
+             * @default []
+             */
+            taken?: components["schemas"]["Taken"][];
+        };
+        /**
+         * DemonstrationList
+         * @description A trainer's dialogues.
+         */
+        DemonstrationList: {
+            /** Demonstrations */
+            demonstrations: components["schemas"]["DemonstrationView"][];
+        };
+        /**
+         * DemonstrationStep
+         * @description A step of a demonstration.
+         */
+        DemonstrationStep: {
+            /**
+             * Revision
+             * @description That of the state which this follows.
+             */
+            revision: number;
+            value: components["schemas"]["DemonstrationDraft"];
+        };
+        /**
+         * DemonstrationView
+         * @description A dialogue that a trainer writes.
+         */
+        DemonstrationView: {
+            /** Id */
+            id: string;
+            /**
+             * State
+             * @description `expired`: left alone for too long, and somebody else has it now.
+             * @enum {string}
+             */
+            state: "open" | "submitted" | "skipped" | "expired";
+            /**
+             * Revision
+             * @description To be sent with the next step.
+             */
+            revision: number;
+            /**
+             * Undo Steps
+             * @description How many steps can be undone.
+             */
+            undo_steps: number;
+            /**
+             * Begun At
+             * Format: date-time
+             */
+            begun_at: string;
+            /**
+             * Saved At
+             * Format: date-time
+             */
+            saved_at: string;
+            value: components["schemas"]["DemonstrationDraft"];
+        };
+        /**
          * Done
          * @description An answer is over; the last of a job's answers ends it.
          *
@@ -1012,6 +1579,19 @@ export interface components {
              * @default 0
              */
             choice?: number;
+        };
+        /**
+         * DraftMessage
+         * @description A turn that may still be empty.
+         */
+        DraftMessage: {
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "system" | "user" | "assistant";
+            /** Content */
+            content: string;
         };
         /**
          * Error
@@ -1145,6 +1725,24 @@ export interface components {
              * @default 0
              */
             choice?: number;
+        };
+        /**
+         * Gold
+         * @description The ranking that is known to be right: tiers of candidates, the best first; None: it is not known any more.
+         */
+        Gold: {
+            /** Ranking */
+            ranking: number[][] | null;
+        };
+        /**
+         * Guidelines
+         * @description Markdown.
+         */
+        Guidelines: {
+            /** Comparisons */
+            comparisons: string;
+            /** Demonstrations */
+            demonstrations: string;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -1330,6 +1928,37 @@ export interface components {
             new: string;
         };
         /**
+         * OwnTotal
+         * @description How much of one kind, in one state.
+         */
+        OwnTotal: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "comparison" | "demonstration";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "submitted" | "skipped" | "expired";
+            /** Works */
+            works: number;
+            /**
+             * Seconds
+             * @description Of work; pauses over a minute do not count.
+             */
+            seconds: number;
+        };
+        /**
+         * OwnTotals
+         * @description What a trainer has done.
+         */
+        OwnTotals: {
+            /** Totals */
+            totals: components["schemas"]["OwnTotal"][];
+        };
+        /**
          * Path
          * @description The message through which the path shall go.
          */
@@ -1358,6 +1987,60 @@ export interface components {
         Proof: {
             /** Password */
             password: string;
+        };
+        /**
+         * QualityView
+         * @description How well people agree on rankings and criteria, and each annotator.
+         */
+        QualityView: {
+            ranking: components["schemas"]["AlphaView"];
+            /** Criteria */
+            criteria: {
+                [key: string]: components["schemas"]["AlphaView"];
+            };
+            /** Annotators */
+            annotators: components["schemas"]["AnnotatorView"][];
+        };
+        /**
+         * RankingDraft
+         * @description A ranking as an annotator makes it; answers are named by the place at which they are shown, counted from 0.
+         */
+        RankingDraft: {
+            /**
+             * Tiers
+             * @description The best first; those in the same tier are tied. What is in none is not ranked yet.
+             * @default []
+             */
+            tiers?: number[][];
+            /**
+             * All Bad
+             * @description No answer is acceptable; ranking them is then not needed.
+             * @default false
+             */
+            all_bad?: boolean;
+            /**
+             * Marks
+             * @description Of each answer by its place, or none at all.
+             * @default []
+             */
+            marks?: components["schemas"]["AnswerMarks"][];
+            /**
+             * Note
+             * @default
+             */
+            note?: string;
+        };
+        /**
+         * RankingStep
+         * @description A step of a ranking.
+         */
+        RankingStep: {
+            /**
+             * Revision
+             * @description That of the state which this follows.
+             */
+            revision: number;
+            value: components["schemas"]["RankingDraft"];
         };
         /**
          * Rating
@@ -1494,12 +2177,111 @@ export interface components {
             next: string | null;
         };
         /**
+         * ReviewedWork
+         * @description A trainer's work as reviewers see it.
+         *
+         *     Of a comparison the conversation, its candidates with their models, and the ranking; else the dialogue.
+         */
+        ReviewedWork: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "comparison" | "demonstration";
+            /**
+             * User
+             * @description Id of the trainer.
+             */
+            user: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "submitted" | "skipped" | "expired";
+            /** Skip Reason */
+            skip_reason: string;
+            /**
+             * Seconds
+             * @description Of work; pauses over a minute do not count.
+             */
+            seconds: number;
+            /**
+             * Begun At
+             * Format: date-time
+             */
+            begun_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            /**
+             * Repeat
+             * @description How often this trainer had the same task before.
+             */
+            repeat: number;
+            review: components["schemas"]["ReviewView"];
+            /**
+             * Task
+             * @description Id of the task; None for a demonstration.
+             */
+            task: string | null;
+            /** Messages */
+            messages: components["schemas"]["Message"][] | null;
+            /** Candidates */
+            candidates: components["schemas"]["Candidate"][] | null;
+            /**
+             * Shown Order
+             * @description Candidate at each place, as they were shown.
+             */
+            shown_order: number[];
+            /**
+             * Ranking
+             * @description Tiers of candidates; None where not all are ranked.
+             */
+            ranking: number[][] | null;
+            /** @description By places, as it was clicked. */
+            comparison: components["schemas"]["RankingDraft"] | null;
+            /**
+             * Gold
+             * @description The known ranking of the task, by candidates.
+             */
+            gold: number[][] | null;
+            /** @description Of the ranking with the known one. */
+            agrees: components["schemas"]["AgreementView"] | null;
+            demonstration: components["schemas"]["DemonstrationDraft"] | null;
+        };
+        /**
+         * ReviewedWorkList
+         * @description The last begun first; `next` is `before` of the next page, None on the last.
+         */
+        ReviewedWorkList: {
+            /** Works */
+            works: components["schemas"]["ReviewedWork"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
          * Roles
          * @description All roles of somebody.
          */
         Roles: {
             /** Roles */
             roles: ("user" | "trainer" | "reviewer" | "red-teamer" | "admin")[];
+        };
+        /**
+         * Sampling
+         * @description How a model's answer was drawn.
+         */
+        Sampling: {
+            /** Temperature */
+            temperature: number;
+            /**
+             * Top P
+             * @default 1
+             */
+            top_p?: number;
+            /** Seed */
+            seed?: number | null;
         };
         /**
          * ShownOnce
@@ -1524,6 +2306,94 @@ export interface components {
              * @default
              */
             invitation?: string;
+        };
+        /**
+         * Skip
+         * @description Why somebody leaves a task to others, or throws a dialogue away.
+         */
+        Skip: {
+            /**
+             * Revision
+             * @description That of the state which this follows.
+             */
+            revision: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * Step
+         * @description A step that needs nothing besides.
+         */
+        Step: {
+            /**
+             * Revision
+             * @description That of the state which this follows.
+             */
+            revision: number;
+        };
+        /**
+         * Suggested
+         * @description A suggestion to who writes a demonstration, whole and stored; `text` begins with what they had typed.
+         */
+        Suggested: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "suggested";
+            /** Id */
+            id: string;
+            /** Choice */
+            choice: number;
+            /** Text */
+            text: string;
+        };
+        /**
+         * SuggestionsWanted
+         * @description Where the trainer is in a dialogue, and how many ways to go on they want to see.
+         */
+        SuggestionsWanted: {
+            /**
+             * Messages
+             * @description Up to the person's last message.
+             */
+            messages: components["schemas"]["Message"][];
+            /**
+             * Begun
+             * @description What the trainer has typed of the answer so far; suggestions begin with it.
+             * @default
+             */
+            begun?: string;
+            /**
+             * Count
+             * @default 3
+             */
+            count?: number;
+            /**
+             * Temperature
+             * @default 0.8
+             */
+            temperature?: number;
+            /**
+             * Top P
+             * @default 0.95
+             */
+            top_p?: number;
+            /**
+             * Max Tokens
+             * @default 96
+             */
+            max_tokens?: number;
+        };
+        /**
+         * Taken
+         * @description A suggestion that was taken over into a message, which is counted from 0.
+         */
+        Taken: {
+            /** Message */
+            message: number;
+            /** Suggestion */
+            suggestion: string;
         };
         /**
          * Token
@@ -1676,24 +2546,37 @@ export interface components {
 export type About = components['schemas']['About'];
 export type AccountSettings = components['schemas']['AccountSettings'];
 export type Again = components['schemas']['Again'];
+export type AgreementView = components['schemas']['AgreementView'];
+export type AlphaView = components['schemas']['AlphaView'];
+export type AnnotatorView = components['schemas']['AnnotatorView'];
+export type AnswerMarks = components['schemas']['AnswerMarks'];
 export type AnswerView = components['schemas']['AnswerView'];
 export type Ask = components['schemas']['Ask'];
 export type BegunView = components['schemas']['BegunView'];
+export type Candidate = components['schemas']['Candidate'];
 export type Change = components['schemas']['Change'];
 export type ChatRequest = components['schemas']['ChatRequest'];
 export type Choice = components['schemas']['Choice'];
+export type ComparisonView = components['schemas']['ComparisonView'];
 export type ConversationList = components['schemas']['ConversationList'];
 export type ConversationPage = components['schemas']['ConversationPage'];
 export type ConversationView = components['schemas']['ConversationView'];
 export type Credentials = components['schemas']['Credentials'];
 export type Delta = components['schemas']['Delta'];
+export type DemonstrationDraft = components['schemas']['DemonstrationDraft'];
+export type DemonstrationList = components['schemas']['DemonstrationList'];
+export type DemonstrationStep = components['schemas']['DemonstrationStep'];
+export type DemonstrationView = components['schemas']['DemonstrationView'];
 export type Done = components['schemas']['Done'];
+export type DraftMessage = components['schemas']['DraftMessage'];
 export type Error = components['schemas']['Error'];
 export type FeedbackList = components['schemas']['FeedbackList'];
 export type FeedbackView = components['schemas']['FeedbackView'];
 export type Figure = components['schemas']['Figure'];
 export type FilterReport = components['schemas']['FilterReport'];
 export type Flagged = components['schemas']['Flagged'];
+export type Gold = components['schemas']['Gold'];
+export type Guidelines = components['schemas']['Guidelines'];
 export type HttpValidationError = components['schemas']['HTTPValidationError'];
 export type Invite = components['schemas']['Invite'];
 export type Invited = components['schemas']['Invited'];
@@ -1706,17 +2589,30 @@ export type MessageView = components['schemas']['MessageView'];
 export type NewConversation = components['schemas']['NewConversation'];
 export type NewKey = components['schemas']['NewKey'];
 export type NewPassword = components['schemas']['NewPassword'];
+export type OwnTotal = components['schemas']['OwnTotal'];
+export type OwnTotals = components['schemas']['OwnTotals'];
 export type Path = components['schemas']['Path'];
 export type Person = components['schemas']['Person'];
 export type Proof = components['schemas']['Proof'];
+export type QualityView = components['schemas']['QualityView'];
+export type RankingDraft = components['schemas']['RankingDraft'];
+export type RankingStep = components['schemas']['RankingStep'];
 export type Rating = components['schemas']['Rating'];
 export type ReviewDecision = components['schemas']['ReviewDecision'];
 export type ReviewView = components['schemas']['ReviewView'];
 export type ReviewedFeedback = components['schemas']['ReviewedFeedback'];
 export type ReviewedFeedbackList = components['schemas']['ReviewedFeedbackList'];
+export type ReviewedWork = components['schemas']['ReviewedWork'];
+export type ReviewedWorkList = components['schemas']['ReviewedWorkList'];
 export type Roles = components['schemas']['Roles'];
+export type Sampling = components['schemas']['Sampling'];
 export type ShownOnce = components['schemas']['ShownOnce'];
 export type SignUp = components['schemas']['SignUp'];
+export type Skip = components['schemas']['Skip'];
+export type Step = components['schemas']['Step'];
+export type Suggested = components['schemas']['Suggested'];
+export type SuggestionsWanted = components['schemas']['SuggestionsWanted'];
+export type Taken = components['schemas']['Taken'];
 export type Token = components['schemas']['Token'];
 export type UsageDay = components['schemas']['UsageDay'];
 export type UsageTotal = components['schemas']['UsageTotal'];
@@ -2873,6 +3769,608 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    guidelines_api_labelling_guidelines_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Guidelines"];
+                };
+            };
+        };
+    };
+    own_totals_api_labelling_totals_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnTotals"];
+                };
+            };
+        };
+    };
+    next_comparison_api_labelling_comparisons_next_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonView"];
+                };
+            };
+        };
+    };
+    open_comparison_api_labelling_comparisons__annotation_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    save_comparison_api_labelling_comparisons__annotation_id__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RankingStep"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    undo_comparison_api_labelling_comparisons__annotation_id__undo_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Step"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    submit_comparison_api_labelling_comparisons__annotation_id__submit_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RankingStep"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    skip_comparison_api_labelling_comparisons__annotation_id__skip_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Skip"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    list_demonstrations_api_labelling_demonstrations_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationList"];
+                };
+            };
+        };
+    };
+    begin_demonstration_api_labelling_demonstrations_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationView"];
+                };
+            };
+        };
+    };
+    open_demonstration_api_labelling_demonstrations__annotation_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    save_demonstration_api_labelling_demonstrations__annotation_id__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DemonstrationStep"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    undo_demonstration_api_labelling_demonstrations__annotation_id__undo_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Step"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    submit_demonstration_api_labelling_demonstrations__annotation_id__submit_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DemonstrationStep"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    throw_demonstration_away_api_labelling_demonstrations__annotation_id__skip_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Skip"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemonstrationView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    suggest_answers_api_labelling_demonstrations__annotation_id__suggestions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SuggestionsWanted"];
+            };
+        };
+        responses: {
+            /** @description Server-Sent Events; each `data` line is one of these. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Waiting"] | components["schemas"]["Delta"] | components["schemas"]["Flagged"] | components["schemas"]["Done"] | components["schemas"]["Error"] | components["schemas"]["Suggested"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    list_annotations_api_labelling_annotations_get: {
+        parameters: {
+            query?: {
+                kind?: ("comparison" | "demonstration") | null;
+                state?: ("open" | "submitted" | "skipped" | "expired") | null;
+                review?: ("open" | "accepted" | "rejected") | null;
+                user?: string | null;
+                task?: string | null;
+                limit?: number;
+                before?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewedWorkList"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    review_annotation_api_labelling_annotations__annotation_id__review_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReviewDecision"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewedWork"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    set_gold_api_labelling_tasks__task_id__gold_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Gold"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    labelling_quality_api_labelling_quality_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QualityView"];
                 };
             };
         };

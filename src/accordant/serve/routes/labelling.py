@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import Field
-from starlette.responses import StreamingResponse
 
 from accordant.errors import AccordantError
 from accordant.records import DemonstrationDraft, Note, RankingDraft, Record
 from accordant.serve.deps import AlternativesDep, DatabaseDep, Trainer
+from accordant.serve.events import SuggestionEvent
+from accordant.serve.keep_alive import EventStream
 from accordant.serve.routes.labelling_views import (
     ComparisonView,
     DemonstrationList,
@@ -182,10 +183,15 @@ def throw_demonstration_away(annotation_id: str, asked: Skip, who: Trainer, data
     return DemonstrationView.of(_skipped(annotation_id, asked, who.user_id, database, "demonstration"))
 
 
-@router.post("/demonstrations/{annotation_id}/suggestions", response_class=StreamingResponse)
+@router.post(
+    "/demonstrations/{annotation_id}/suggestions",
+    status_code=200,
+    response_class=EventStream,
+    responses={200: {"model": SuggestionEvent, "description": "Server-Sent Events; each `data` line is one of these."}},
+)
 async def suggest_answers(
     annotation_id: str, asked: SuggestionsWanted, who: Trainer, database: DatabaseDep, service: Serving
-) -> StreamingResponse:
+) -> EventStream:
     """Let the model write on from where the trainer is: Server-Sent Events.
 
     `waiting` and `delta` (of `choice`), then `done` for each choice, and last, once they are stored, a `suggested` with
