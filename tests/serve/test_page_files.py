@@ -26,7 +26,11 @@ def client() -> TestClient:
     return TestClient(create_app(ScriptedEngine(["x"])), base_url="http://127.0.0.1")
 
 
-def test_without_a_page_it_says_what_to_run(page: Path) -> None:
+@pytest.mark.parametrize("folder", [True, False])
+def test_without_a_page_it_says_what_to_run(page: Path, folder: bool) -> None:
+    if not folder:
+        page.rmdir()
+    assert client().get("/v1/assistants").status_code == 404
     answer = client().get("/", headers=BROWSER)
     assert (answer.status_code, answer.json()) == (404, {"error": {"message": UNBUILT}})
     assert client().get("/health").status_code == 200

@@ -23,6 +23,9 @@ class PageFiles(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=PAGE, html=True, check_dir=False)
 
+    async def check_config(self) -> None:
+        """A page that is not built is no fault of the server's: nothing is found then."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file; what has its digest in its name may be kept for ever."""
         try:
