@@ -10,7 +10,7 @@ from accordant.errors import AccordantError
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
-@pytest.mark.parametrize("name", ["starter.toml", "quick.toml"])
+@pytest.mark.parametrize("name", ["starter.toml", "quick.toml", "own.toml"])
 def test_shipped_recipes_load(name: str) -> None:
     recipe = load_recipe(RECIPES / name)
     assert recipe.data.evaluation.is_absolute()
@@ -22,6 +22,7 @@ def test_shipped_recipes_load(name: str) -> None:
         ({"sft.epoch": 3}, "unknown field sft.epoch"),
         ({"sft.epochs": "many"}, "sft.epochs = 'many'"),
         ({"sft.epochs": 0}, "sft.epochs = 0: Input should be greater than 0"),
+        ({"data.built": "../escape"}, "data.built = '../escape'"),
         ({"run.name": "../escape"}, "run.name = '../escape'"),
         ({"run.precision": "float16"}, "run.precision = 'float16'"),
         ({"ppo.episodes": 30}, "episodes = 30 must be a multiple of minibatches = 4"),

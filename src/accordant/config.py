@@ -65,6 +65,9 @@ class DataSection(Section):
     )
     evaluation: Path = Field(description="Held-out prompts; none may occur in the training parts.")
     labelled_answers: Path | None = Field(None, description="Answers labelled by reading, to check the scorers on.")
+    built: str | None = Field(
+        None, description="Data of `accordant data build --name`, learned besides.", pattern=r"^[A-Za-z0-9._-]+$"
+    )
     extra_prompts: tuple[Path, ...] = Field((), description="More prompts for PPO, in a format of evaluation prompts.")
 
 

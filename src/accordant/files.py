@@ -26,6 +26,16 @@ def runs_folder() -> Path:
     return workspace() / "runs"
 
 
+def data_folder() -> Path:
+    """Where data that were built from judgements are kept in the workspace."""
+    return workspace() / "data"
+
+
+def manifests_folder() -> Path:
+    """Where it is kept which judgements were ever built into data."""
+    return workspace() / "manifests"
+
+
 @contextlib.contextmanager
 def explain_os_errors(doing: str) -> Iterator[None]:
     """Turn a full disk or a missing permission into one line that says what was being done."""

@@ -18,7 +18,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a known error is one line and exit code 1; a stop is one line and exit code 130."""
-    from accordant.cli import commands, store  # noqa: F401  (registers the commands)
+    from accordant.cli import commands, judgements, store  # noqa: F401  (registers the commands)
 
     debug = bool(os.environ.get("ACCORDANT_DEBUG"))
     try:

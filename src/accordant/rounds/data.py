@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from accordant.config import DataSection, DPOSection, RewardSection
+from accordant.config import DataSection, DPOSection, RewardSection, Source
 from accordant.data.load import Loaded, load_comparisons, load_demonstrations, load_prompts
 from accordant.data.readers.base import R
 from accordant.data.split import near_duplicates, split_by_prompt, spread
 from accordant.errors import AccordantError, BadRow
-from accordant.files import sha256
+from accordant.files import data_folder, read_json, sha256
 from accordant.progress import Watcher
 from accordant.records import Comparison, Demonstration, EvaluationPrompt, Messages
 from accordant.text import Example, Renderer
@@ -54,15 +54,44 @@ def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
     """
     demonstrations = tuple(
         DemonstrationSource(s.path, _consenting(load_demonstrations(s.path), watcher), s.weight)
-        for s in section.demonstrations
+        for s in demonstration_sources(section)
     )
-    comparisons = [r for path in section.comparisons for r in _consenting(load_comparisons(path), watcher)]
+    comparisons = [r for path in comparison_files(section) for r in _consenting(load_comparisons(path), watcher)]
     evaluation = _noted(load_prompts(section.evaluation), watcher).records
     extra = [r.messages for path in section.extra_prompts for r in _noted(load_prompts(path), watcher).records]
     everyone = [record for source in demonstrations for record in source.records]
     _check_apart([*everyone, *comparisons], evaluation, section.evaluation)
     prompts = [_without_answer(d.messages) for d in everyone] + [c.messages for c in comparisons] + extra
     return RoundData(demonstrations, tuple(comparisons), evaluation, tuple(prompts))
+
+
+def demonstration_sources(section: DataSection) -> tuple[Source, ...]:
+    """The recipe's files of demonstrations, and the built one."""
+    return (*section.demonstrations, *(Source(path=path) for path in _built(section, "demonstrations.jsonl")))
+
+
+def comparison_files(section: DataSection) -> tuple[Path, ...]:
+    """The recipe's files of comparisons, and the built one."""
+    return (*section.comparisons, *_built(section, "comparisons.jsonl"))
+
+
+def _built(section: DataSection, name: str) -> list[Path]:
+    """A file of the built data, where there is one.
+
+    Raises:
+        AccordantError: when nothing was built, or the file is not the one that was.
+    """
+    if section.built is None:
+        return []
+    folder = data_folder() / section.built
+    if not (folder / "manifest.json").exists():
+        raise AccordantError(f"{folder} was not built; run: accordant data build --name {section.built}")
+    about = read_json(folder / "manifest.json")["files"].get(name)
+    if about is None:
+        return []
+    if not (folder / name).exists() or sha256(folder / name) != about["sha256"]:
+        raise AccordantError(f"{folder / name} is not what was built; run: accordant data build --name {section.built}")
+    return [folder / name]
 
 
 def sft_sources(
@@ -114,8 +143,8 @@ def ranking_parts(
 
 def file_digests(section: DataSection) -> dict[str, str]:
     """SHA-256 of each data file of the recipe, by name."""
-    paths = [s.path for s in section.demonstrations]
-    paths += [*section.comparisons, section.evaluation, *section.extra_prompts]
+    paths = [s.path for s in demonstration_sources(section)]
+    paths += [*comparison_files(section), section.evaluation, *section.extra_prompts]
     return {str(path): sha256(path) for path in paths}
 
 

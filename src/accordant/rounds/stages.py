@@ -32,7 +32,7 @@ from accordant.model.hub import (
 )
 from accordant.progress import Watcher
 from accordant.records import Comparison
-from accordant.rounds.data import RoundData, file_digests, ranking_parts, sft_sources
+from accordant.rounds.data import RoundData, demonstration_sources, file_digests, ranking_parts, sft_sources
 from accordant.rounds.rewards import build_reward, outside_sources
 from accordant.text import CHATML, ChatTemplate, Renderer, Tokenizer
 from accordant.train.loop import run_stage
@@ -84,7 +84,7 @@ class Round:
                 "precision": str(self.dtype),
                 "data": sorted(file_digests(recipe.data).values()),
                 "judge_share": recipe.data.judge_share,
-                "weights": [source.weight for source in recipe.data.demonstrations],
+                "weights": [source.weight for source in demonstration_sources(recipe.data)],
                 "parents": [self.fingerprints[parent] for parent in parents],
             }
         )
