@@ -65,7 +65,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         "export",
         "doctor",
     ]
-    for name in [*names, "data", "base", "reproduce", "moderation"]:
+    for name in [*names, "data", "base", "reproduce", "moderation", "lineage"]:
         assert name in told
 
 
