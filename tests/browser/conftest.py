@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from tests.serve.live import live
 
 from accordant.serve.access import Access
 from accordant.serve.app import create_app
+from accordant.serve.moderation import Moderation
 from accordant.serve.page_files import is_built
 from accordant.serve.requests import Figure
-from accordant.store.migrate import open_database
+from accordant.store.database import Database
 from accordant.testing.scripted import ScriptedEngine
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-SCREENSHOTS = Path(__file__).with_name("screenshots")
 MEASURED = {
     "premises_challenged": Figure(value=0.1, low=0.03, high=0.26, n=30),
     "harmful_refused": Figure(value=0.79, low=0.67, high=0.88, n=53),
@@ -46,21 +46,31 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def database(tmp_path: Path, migrated: Path) -> Iterator[Database]:
+    shutil.copy(migrated, tmp_path / "accordant.db")
+    found = Database(f"sqlite:///{tmp_path}/accordant.db")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def serve(database: Database) -> Iterator[Serve]:
     """Starts a service that says these things: its address."""
     with contextlib.ExitStack() as stack:
 
-        def start(replies: Any = ("Hello there.",), delay: float = 0.0, accounts: bool = False, **more: Any) -> str:
-            engine = replies if hasattr(replies, "serve") else ScriptedEngine(list(replies), delay)
-            database = open_database(f"sqlite:///{tmp_path}/accordant.db")
-            stack.callback(database.close)
+        def start(
+            replies: Sequence[str | Exception] = ("Hello there.",),
+            delay: float = 0.0,
+            accounts: bool = False,
+            moderation: Moderation | None = None,
+        ) -> str:
             app = create_app(
-                engine,
+                ScriptedEngine(replies, delay),
                 checkpoint_name="starter/ppo",
                 facts={"Parameters": "135M"},
                 measured=MEASURED,
                 access=Access(database, accounts, "s" * 32),
-                **more,
+                moderation=moderation,
             )
             return stack.enter_context(live(app))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 Serve = Callable[..., str]
 Open = Callable[..., Page]
@@ -12,3 +12,9 @@ def ask(page: Page, question: str) -> None:
     """Write a message and send it."""
     page.get_by_role("textbox", name="Message").fill(question)
     page.keyboard.press("Enter")
+
+
+def answered(page: Page, number: int = 1) -> None:
+    """Wait until so many answers are on the screen and none is being written."""
+    expect(page.locator("article.answer[aria-busy=false]")).to_have_count(number)
+    expect(page.locator("article.answer[aria-busy=true]")).to_have_count(0)

@@ -2,8 +2,8 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { useCallback, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
 import { SignIn } from "@/account/SignIn";
-import { useSession } from "@/account/session";
-import { Failure } from "@/api/client";
+import { forgetSession, useSession } from "@/account/session";
+import { Failure, whenSignedOut } from "@/api/client";
 import { ChatPage } from "@/chat/ChatPage";
 import { Sidebar } from "@/chat/Sidebar";
 import { LanguageProvider, useWords } from "@/i18n";
@@ -22,6 +22,8 @@ const client = new QueryClient({
     mutations: { networkMode: "always" },
   },
 });
+
+whenSignedOut(() => forgetSession(client));
 
 export function App() {
   return (

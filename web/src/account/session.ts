@@ -1,4 +1,4 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api, dataOf, Failure, setCsrf } from "@/api/client";
 import type { Me } from "@/api/schema";
 
@@ -22,6 +22,12 @@ export function useSession() {
   });
 }
 
+/** Nobody is here any more, and nothing of theirs is left for the next. */
+export function forgetSession(client: QueryClient) {
+  client.setQueryData(KEY, null);
+  client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== KEY[0] && queryKey[0] !== "about" });
+}
+
 export function useSignIn() {
   const client = useQueryClient();
   const enter = (me: Me) => {
@@ -35,7 +41,7 @@ export function useSignIn() {
       enter(await dataOf(api.POST("/api/signup", { body: { name, password, invitation } }))),
     signOut: async () => {
       await api.POST("/api/logout");
-      client.clear(); // nothing of one person is left for the next
+      forgetSession(client);
     },
   };
 }

@@ -21,6 +21,13 @@ export function setCsrf(token: string | null) {
   csrf = token;
 }
 
+let signedOut = () => {};
+
+/** What to do when the service no longer knows who is asking. */
+export function whenSignedOut(work: () => void) {
+  signedOut = work;
+}
+
 export async function failureOf(response: Response): Promise<Failure> {
   const body: unknown = await response.json().catch(() => null);
   const said = (body as { error?: { message?: unknown } } | null)?.error?.message;
@@ -33,7 +40,8 @@ const ours: Middleware = {
     if (csrf) request.headers.set("X-CSRF-Token", csrf);
     return request;
   },
-  async onResponse({ response }) {
+  async onResponse({ response, schemaPath }) {
+    if (response.status === 401 && schemaPath !== "/api/login") signedOut();
     if (!response.ok) throw await failureOf(response);
   },
   onError: () => new Failure(0),

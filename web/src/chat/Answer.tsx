@@ -1,4 +1,4 @@
-import { useEffect } from "react";
+import { useEffect, useRef } from "react";
 import { retryNow } from "@/api/events";
 import type { MessageView } from "@/api/schema";
 import { useWords, type Words } from "@/i18n";
@@ -92,14 +92,14 @@ function howItEnded(status: string, finish: string | null, empty: boolean, words
   return empty ? words.saidNothing : "";
 }
 
-/** Readers by ear hear that an answer is on its way, and then the whole of it. */
+/** Readers by ear hear that an answer is on its way, and at its end the whole of it. */
 function useSpoken(running: boolean, text: string) {
   const words = useWords();
   const announce = useAnnounce();
+  const was = useRef(false);
   useEffect(() => {
-    if (running) announce(words.answering);
-  }, [running, announce, words]);
-  useEffect(() => {
-    if (running) return () => announce(text);
-  }, [running, announce, text]);
+    if (running && !was.current) announce(words.answering);
+    if (!running && was.current) announce(text);
+    was.current = running;
+  }, [running, text, announce, words]);
 }

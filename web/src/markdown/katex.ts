@@ -4,13 +4,13 @@
 import katex from "katex";
 import "katex/dist/katex.min.css";
 
+/** Draw a formula in place of its source; what KaTeX cannot read stays as it was written. */
 export function draw(tex: string, place: HTMLElement, displayMode: boolean) {
-  katex.render(tex, place, {
-    displayMode,
-    throwOnError: false,
-    trust: false,
-    strict: "ignore",
-    maxExpand: 200,
-    maxSize: 20,
-  });
+  const drawn = document.createElement("span");
+  try {
+    katex.render(tex, drawn, { displayMode, trust: false, strict: "ignore", maxExpand: 200, maxSize: 20 });
+  } catch {
+    return;
+  }
+  place.replaceChildren(drawn);
 }

@@ -1,0 +1,30 @@
+"""What the model or a user says does nothing but stand there."""
+
+import json
+from pathlib import Path
+
+from driving import Open, Serve, answered, ask
+
+PAYLOADS = json.loads(Path(__file__).with_name("payloads.json").read_text())
+
+
+def test_no_payload_does_anything(serve: Serve, open_page: Open) -> None:
+    """As an answer, as a question, as a title; while it is written, and loaded again."""
+    everything = "\n\n".join(PAYLOADS)
+    page = open_page(serve([everything]))
+    page.on("dialog", lambda dialog: dialog.dismiss())
+    foreign: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
+    ask(page, everything.replace("\x00", ""))
+    answered(page)
+    page.locator(".katex").first.wait_for()
+    for link in page.locator(".prose a").all():
+        assert (link.get_attribute("href") or "").startswith(("https://", "http://", "mailto:"))
+    page.reload()
+    answered(page)
+    page.locator(".katex").first.wait_for()
+    assert page.evaluate("window.hacked") is None
+    assert foreign == []
+    inside = page.locator(":is(.prose, .question) :is(script, img, iframe, style, link, form, object, embed, base)")
+    assert inside.count() == 0
+    assert "<script>window.hacked = 1</script>" in page.locator(".prose").inner_text()
