@@ -29,7 +29,7 @@ class AnswerSettings(records.Record):
 
     temperature: float = Field(0.7, ge=0, le=2)
     top_p: float = Field(0.9, gt=0, le=1)
-    max_tokens: int = Field(256, ge=1, le=1024)
+    max_tokens: int = Field(256, ge=1, le=4096)
     seed: int | None = Field(None, ge=0, lt=1 << 32)
 
 

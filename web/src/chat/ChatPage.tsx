@@ -84,7 +84,7 @@ export function ChatPage({ id, onOpenList }: Props) {
         </div>
       </main>
       <footer className="foot">
-        {away && (
+        {away && !fresh && (
           <button type="button" className="to-end round" aria-label={words.toEnd} onClick={toEnd}>
             <Icon name="down" />
           </button>

@@ -14,7 +14,7 @@ export const en = {
   more: "More",
   language: "Language",
   theme: "Appearance",
-  themes: { auto: "As the system", light: "Light", dark: "Dark" },
+  themes: { auto: "System", light: "Light", dark: "Dark" },
 
   conversations: "Conversations",
   openList: "Show conversations",

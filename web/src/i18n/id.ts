@@ -12,7 +12,7 @@ export const id: Words = {
   more: "Lainnya",
   language: "Bahasa",
   theme: "Tampilan",
-  themes: { auto: "Ikuti sistem", light: "Terang", dark: "Gelap" },
+  themes: { auto: "Sistem", light: "Terang", dark: "Gelap" },
 
   conversations: "Percakapan",
   openList: "Tampilkan percakapan",
