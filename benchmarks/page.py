@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paired import publish, say
 from playwright.sync_api import Browser, Page, Route, sync_playwright
+from tests.serve.live import live
 
 from accordant.serve.access import Access
 from accordant.serve.app import create_app
 from accordant.store.migrate import open_database
 from accordant.testing.scripted import ScriptedEngine
-from benchmarks.paired import publish, say
-from tests.serve.live import live
 
 PARTS = (
     "## Part {n}\n\nA plain paragraph with **loud** and *soft* words, `code`, and a [link](https://example.org).\n\n",
@@ -89,7 +89,7 @@ def cpu_of_tasks(events: list[dict[str, Any]]) -> list[float]:
 
 def main() -> None:
     """Measure and publish."""
-    tokens, rate = (int(given) for given in (sys.argv[1:] + ["4000", "100"])[:2])
+    tokens, rate = (int(given) for given in ([*sys.argv[1:], "4000", "100"])[:2])
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         sys.exit("no Chromium is installed")
