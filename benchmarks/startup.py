@@ -22,6 +22,7 @@ from benchmarks.paired import publish, say, spread
 
 from accordant.files import workspace
 from accordant.model.base import bring_base
+from accordant.serve.run import name_of
 
 TURNS = 5
 COMMAND = [sys.executable, "-c", "from accordant.cli import main; main()"]
@@ -88,7 +89,7 @@ def serve(checkpoint: Path) -> dict[str, Waited]:
     try:
         wait_for_page(server, port)
         page = Waited(time.perf_counter() - began, worked(server.pid))
-        wait_for_words(port)
+        wait_for_words(port, name_of(checkpoint))
         return {"page": page, "first words": Waited(time.perf_counter() - began, worked(server.pid))}
     finally:
         server.terminate()
@@ -112,11 +113,12 @@ def wait_for_page(server: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError(f"no page: {server.communicate()[1].decode()}")
 
 
-def wait_for_words(port: int) -> None:
+def wait_for_words(port: int, model: str) -> None:
     """Ask something and read up to the first words."""
-    question = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "seed": 1}
+    messages = [{"role": "user", "content": "Hello"}]
+    question = {"model": model, "messages": messages, "max_tokens": 8, "seed": 1, "stream": True}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    connection.request("POST", "/api/chat", json.dumps(question), {"Content-Type": "application/json"})
+    connection.request("POST", "/v1/chat/completions", json.dumps(question), {"Content-Type": "application/json"})
     for line in connection.getresponse():
         if b'"delta"' in line:
             connection.close()

@@ -6,11 +6,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from accordant.serve.events import EVENT, Event
+from accordant.serve.events import Delta, Done, Waiting
 
 
 class Client:
-    """One POST to /api/chat, read chunk by chunk."""
+    """One streamed POST to /v1/chat/completions, read chunk by chunk."""
 
     def __init__(self, app: Any, body: dict[str, Any]) -> None:
         self._app, self._body = app, json.dumps(body).encode()
@@ -27,8 +27,8 @@ class Client:
             "http_version": "1.1",
             "method": "POST",
             "scheme": "http",
-            "path": "/api/chat",
-            "raw_path": b"/api/chat",
+            "path": "/v1/chat/completions",
+            "raw_path": b"/v1/chat/completions",
             "query_string": b"",
             "headers": [(name.encode(), str(value).encode()) for name, value in headers],
         }
@@ -47,10 +47,17 @@ class Client:
     async def chunk(self) -> bytes | None:
         return await asyncio.wait_for(self._chunks.get(), 5)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[Waiting | Delta | Done]:
+        """What the chunks say, as the events that they were made of."""
         while raw := await self.chunk():
-            if raw.startswith(b"data: "):
-                yield EVENT.validate_json(raw.removeprefix(b"data: "))
+            if raw.endswith(b" ahead\n\n"):
+                yield Waiting(ahead=int(raw.split()[1]))
+            elif raw.startswith(b"data: {"):
+                [choice] = json.loads(raw.removeprefix(b"data: "))["choices"]
+                if text := choice["delta"].get("content"):
+                    yield Delta(text=text)
+                if finish := choice["finish_reason"]:
+                    yield Done(finish=finish, prompt_tokens=0, answer_tokens=0, turns_left_out=0)
 
     async def _receive(self) -> dict[str, Any]:
         if not self._asked:

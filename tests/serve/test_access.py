@@ -86,15 +86,15 @@ def test_without_accounts_all_of_it_opens_with_no_login(serve: Serve) -> None:
     assert me == {"id": "user_local", "name": "local", "roles": ["admin", "user"], "accounts": False, "csrf": None}
     assert client.post("/api/conversations", json={}).status_code == 201
     assert client.get("/api/users").status_code == 200
-    assert client.post("/api/chat", json={"messages": [{"role": "user", "content": "hi"}]}).status_code == 200
+    assert client.post("/v1/completions", json={"model": "tiny", "prompt": "hi"}).status_code == 200
     for path in ("/api/login", "/api/signup"):
         refused = client.post(path, json={"name": "ada", "password": PASSWORD})
         assert (refused.status_code, refused.json()["error"]["message"]) == (404, "this server has no accounts")
 
 
-def test_without_a_store_there_is_the_page_alone() -> None:
+def test_without_a_store_there_is_the_api_alone() -> None:
     client = TestClient(create_app(ScriptedEngine(["x"])), base_url="http://127.0.0.1")
-    assert client.post("/api/chat", json={"messages": [{"role": "user", "content": "hi"}]}).status_code == 200
+    assert client.post("/v1/completions", json={"model": "model", "prompt": "hi"}).status_code == 200
     assert client.get("/api/conversations").status_code == 404
 
 

@@ -38,7 +38,7 @@ def test_refusals_carry_the_security_headers_too() -> None:
 
 def test_large_and_unmeasured_bodies_are_refused_before_they_are_read() -> None:
     client = TestClient(create_app(ScriptedEngine(["x"])), base_url="http://localhost")
-    large = client.post("/api/chat", content=b" " * 1_000_001, headers={"Content-Type": "application/json"})
+    large = client.post("/v1/completions", content=b" " * 1_000_001, headers={"Content-Type": "application/json"})
     assert large.status_code == 413
-    unmeasured = client.post("/api/chat", content=iter([b"{}"]), headers={"Content-Type": "application/json"})
+    unmeasured = client.post("/v1/completions", content=iter([b"{}"]), headers={"Content-Type": "application/json"})
     assert unmeasured.status_code == 411

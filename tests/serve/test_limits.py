@@ -119,12 +119,12 @@ def test_limits_hold_over_http_and_usage_is_counted() -> None:
     app = create_app(ScriptedEngine(["a b c"]), checkpoint_name="m", settings=settings, usage=usage)
     with TestClient(app, base_url="http://localhost") as client:
         assert client.post("/v1/chat/completions", json=CHAT).status_code == 200
-        assert client.post("/api/chat", json={"messages": CHAT["messages"]}).status_code == 200
+        assert client.post("/v1/completions", json={"model": "m", "prompt": "one two three"}).status_code == 200
         refused = client.post("/v1/chat/completions", json=CHAT)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) in (29, 30)
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-        elsewhere = client.post("/api/chat", json={"messages": CHAT["messages"]})
+        elsewhere = client.post("/v1/completions", json={"model": "m", "prompt": "one"})
         assert elsewhere.status_code == 429
         assert "2 times a minute" in elsewhere.json()["error"]["message"]
     assert usage.requests == {LOCAL_ADMIN.user_id: 2}

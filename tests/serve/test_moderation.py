@@ -121,11 +121,6 @@ class Surfaces:
     def completion_stream(self) -> tuple[str, str]:
         return self._streamed(complete(self.client, stream=True), lambda choice: choice["text"])
 
-    def page(self) -> tuple[str, str]:
-        response = self.client.post("/api/chat", json={"messages": user("q"), "max_tokens": 900})
-        events = data(response.text)
-        return text_of(events), events[-1]["finish"]
-
     def conversation(self) -> tuple[str, str]:
         one = begin(self.client)
         begun = ask(self.client, one, "q")
@@ -159,7 +154,7 @@ def surfaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surfaces]:
     database.close()
 
 
-@pytest.mark.parametrize("surface", ["chat", "chat_stream", "completion", "completion_stream", "page", "conversation"])
+@pytest.mark.parametrize("surface", ["chat", "chat_stream", "completion", "completion_stream", "conversation"])
 @settings(max_examples=40)
 @given(pieces=cut_texts())
 @example(pieces=["go on ", "and b", "ad", " things"])
@@ -196,7 +191,6 @@ def test_blocked_words_are_not_answered_on_v1(serve: Serve) -> None:
         error = response.json()["error"]
         assert (error["code"], error["param"], error["type"]) == ("content_filter", param, "invalid_request_error")
         assert "violence (1.00)" in error["message"]
-    assert client.post("/api/chat", json={"messages": user("bad")}).status_code == 400
     assert not engine.asked
     # What the model said before is not the user's word: what was shown once does not end a conversation.
     said = [*user("q"), {"role": "assistant", "content": "bad"}, *user("then?")]
@@ -215,9 +209,6 @@ def test_a_warning_comes_along_with_the_answer(serve: Serve) -> None:
     assert chunks[0]["delta"] == {"role": "assistant", "content": ""}
     told = [verdict for chunk in chunks for verdict in chunk.get("moderation", [])]
     assert [(verdict["side"], verdict["action"]) for verdict in told] == [("user", "warn"), ("model", "warn")]
-    events = data(client.post("/api/chat", json={"messages": user("hm?")}).text)
-    assert [event["type"] for event in events] == ["flagged", "flagged", "delta", "done"]
-    assert events[0]["side"] == "user"
 
 
 def test_without_flags_answers_look_as_ever(serve: Serve) -> None:
@@ -379,7 +370,7 @@ def test_what_cannot_be_judged_is_not_answered(serve: Serve) -> None:
     client = serve(engine, moderation=Moderation(lambda: Failing("user")))
     one = begin(client)
     question = client.post(f"/api/conversations/{one}/messages", json={"content": "q"})
-    for response in (chat(client), complete(client), client.post("/api/chat", json={"messages": user("q")}), question):
+    for response in (chat(client), complete(client), question):
         assert response.status_code == 503
         assert response.json()["error"]["message"] == UNJUDGED
     assert not engine.asked

@@ -105,8 +105,9 @@ def test_ctrl_c_ends_the_server_without_a_traceback(streaming: bool) -> None:
         client.request("GET", "/health")
         assert client.getresponse().read()
         if streaming:
-            body = json.dumps({"messages": [{"role": "user", "content": "go on"}], "max_tokens": 1000})
-            client.request("POST", "/api/chat", body, {"Content-Type": "application/json"})
+            messages = [{"role": "user", "content": "go on"}]
+            body = json.dumps({"model": "model", "messages": messages, "max_tokens": 1000, "stream": True})
+            client.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
             response = client.getresponse()
             assert response.readline().startswith(b"data: ")
         server.send_signal(signal.SIGINT)

@@ -17,7 +17,7 @@ from accordant.serve.scheduler import CLOSING, Busy, Closing, Scheduler
 from accordant.serve.settings import ServeSettings
 from accordant.testing.scripted import ScriptedEngine, ScriptedRequest
 
-ASK = {"messages": [{"role": "user", "content": "hello"}]}
+ASK = {"model": "model", "messages": [{"role": "user", "content": "hello"}], "stream": True}
 LONG = " ".join(["word"] * 200)
 
 

@@ -121,6 +121,6 @@ def test_nothing_at_all_makes_it_fail(case: Any, server: Server) -> None:
 
 def test_everything_is_documented_and_asked() -> None:
     paths = DOCUMENT["paths"]
-    assert {"/v1/chat/completions", "/api/chat", "/api/login", "/api/keys", "/api/conversations"} <= set(paths)
+    assert {"/v1/chat/completions", "/api/about", "/api/login", "/api/keys", "/api/conversations"} <= set(paths)
     for path, methods in paths.items():
         assert all(method["description"] for method in methods.values()), path

@@ -1,35 +1,16 @@
 """What a client may ask, checked before anything else happens, and each fault said in one line."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
-
-from pydantic import Field, model_validator
+from typing import Any, Literal
 
 from accordant.moderation.stream import Mode
-from accordant.records import Messages, Record, check_turns
+from accordant.records import Record
 
 LARGEST_BODY = 1_000_000
 """Bytes of a request."""
 
 LARGEST_CONVERSATION = 100_000
 """Characters of all its messages."""
-
-
-class ChatRequest(Record):
-    """A conversation that ends with the user's message, and how the answer is drawn (a new seed each time)."""
-
-    messages: Messages = Field(min_length=1, max_length=1000)
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(0.9, gt=0, le=1)
-    max_tokens: int = Field(256, ge=1, le=1024)
-    seed: int | None = Field(None, ge=0, lt=1 << 32)
-
-    @model_validator(mode="after")
-    def _conversation(self) -> Self:
-        check_turns(self.messages, last="user")
-        if (size := sum(len(message.content) for message in self.messages)) > LARGEST_CONVERSATION:
-            raise ValueError(f"messages have {size} characters, at most {LARGEST_CONVERSATION} are taken")
-        return self
 
 
 class Figure(Record):

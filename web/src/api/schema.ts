@@ -24,26 +24,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/chat": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Chat
-         * @description Answer the last message; the oldest turns that do not fit are left out.
-         */
-        post: operations["chat_api_chat_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/signup": {
         parameters: {
             query?: never;
@@ -1289,31 +1269,6 @@ export interface components {
             consent?: boolean | null;
         };
         /**
-         * ChatRequest
-         * @description A conversation that ends with the user's message, and how the answer is drawn (a new seed each time).
-         */
-        ChatRequest: {
-            /** Messages */
-            messages: components["schemas"]["Message"][];
-            /**
-             * Temperature
-             * @default 0.7
-             */
-            temperature?: number;
-            /**
-             * Top P
-             * @default 0.9
-             */
-            top_p?: number;
-            /**
-             * Max Tokens
-             * @default 256
-             */
-            max_tokens?: number;
-            /** Seed */
-            seed?: number | null;
-        };
-        /**
          * Choice
          * @description Which of two answers to the same question is better; `left` and `right` as they were shown.
          */
@@ -2555,7 +2510,6 @@ export type Ask = components['schemas']['Ask'];
 export type BegunView = components['schemas']['BegunView'];
 export type Candidate = components['schemas']['Candidate'];
 export type Change = components['schemas']['Change'];
-export type ChatRequest = components['schemas']['ChatRequest'];
 export type Choice = components['schemas']['Choice'];
 export type ComparisonView = components['schemas']['ComparisonView'];
 export type ConversationList = components['schemas']['ConversationList'];
@@ -2637,37 +2591,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["About"];
-                };
-            };
-        };
-    };
-    chat_api_chat_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ChatRequest"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

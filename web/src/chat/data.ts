@@ -49,7 +49,8 @@ export function useChanges() {
   const client = useQueryClient();
   const reload = (id: string) => client.refetchQueries({ queryKey: one(id), exact: true });
   const reloadAll = async (id: string) => {
-    await client.fetchQuery({ queryKey: one(id), queryFn: () => open(id) });
+    // What was said is said: when it cannot be shown now, the conversation itself tells why.
+    await client.fetchQuery({ queryKey: one(id), queryFn: () => open(id) }).catch(() => {});
     client.invalidateQueries({ queryKey: LIST });
   };
   const message = (id: string, message_id: string) => ({ path: { conversation_id: id, message_id } });
