@@ -17,7 +17,6 @@ import torch
 
 from accordant.data.load import load_labelled_texts
 from accordant.data.split import normalised
-from accordant.evals.stats import average_precision
 from accordant.model.attention import PackedAttention
 from accordant.model.hub import load_transformer
 from accordant.moderation.encoder import Embedded, Encoder, bring_encoder
@@ -26,6 +25,7 @@ from accordant.moderation.fitting import Examples, out_of_fold
 from accordant.moderation.heads import label_matrix
 from accordant.moderation.moderator import encoder_folder
 from accordant.records import CATEGORIES
+from accordant.stats import average_precision
 from accordant.text import Renderer
 
 PENALTY = 0.3

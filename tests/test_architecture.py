@@ -10,7 +10,7 @@ from accordant import config
 
 SOURCE = Path(config.__file__).parent
 LAYERS = {
-    "base": {"errors", "files", "progress", "records", "config", "machine"},
+    "base": {"errors", "files", "progress", "records", "config", "machine", "stats"},
     "text": {"text"},
     "model": {"model"},
     "data": {"data"},
@@ -33,10 +33,10 @@ MAY_IMPORT = {
     "engine": {"base", "text", "model", "data", "engine"},
     "train": {"base", "text", "model", "data", "engine", "train"},
     "evals": {"base", "text", "model", "data", "engine", "train", "evals"},
-    "moderation": {"base", "text", "model", "data", "engine", "evals", "moderation"},
+    "moderation": {"base", "text", "model", "data", "engine", "moderation"},
     "rounds": {"base", "text", "model", "data", "engine", "train", "evals", "rounds"},
     "store": {"base", "store"},
-    "labelling": {"base", "text", "model", "data", "evals", "store", "labelling"},
+    "labelling": {"base", "text", "model", "data", "store", "labelling"},
     "serve": {"base", "text", "model", "data", "engine", "rounds", "moderation", "store", "labelling", "serve"},
     "cli": set(LAYERS) - {"testing"},
     "testing": {"base", "text", "model", "data", "engine", "moderation", "testing"},

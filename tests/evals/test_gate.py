@@ -12,8 +12,8 @@ from accordant.config import CheckName, GateSection
 from accordant.evals.adversarial import Trial, adversarial_trials
 from accordant.evals.gate import Figure, HeldOut, Measured, judge, measure, pair_confidences
 from accordant.evals.scorers import refuses
-from accordant.evals.stats import wilson
 from accordant.records import Candidate, Comparison, Message
+from accordant.stats import wilson
 
 RANKINGS = 200
 Score = Callable[[Candidate], float]

@@ -50,9 +50,9 @@ def sft(recipe: Recipe_, base: Base_ = None, set_: Set_ = None) -> None:
 @app.command()
 def reward(recipe: Recipe_, base: Base_ = None, set_: Set_ = None, as_json: Json_ = False) -> None:
     """Train the reward model and report its accuracy on comparisons that it did not see."""
-    from accordant.evals.stats import wilson
     from accordant.files import read_json
     from accordant.rounds.run import train_reward
+    from accordant.stats import wilson
 
     folder = _stage(recipe, base, set_, train_reward)
     found = read_json(folder.parent / "accuracy.json")

@@ -12,7 +12,8 @@ import numpy as np
 
 from accordant.config import CheckName, GateSection
 from accordant.evals.adversarial import Trial
-from accordant.evals.stats import (
+from accordant.records import Comparison
+from accordant.stats import (
     Bin,
     Interval,
     bootstrap_interval,
@@ -22,7 +23,6 @@ from accordant.evals.stats import (
     spearman,
     wilson,
 )
-from accordant.records import Comparison
 from accordant.train.pair_loss import count_ordered
 
 Scorer = Callable[[Sequence[Comparison]], list[list[float]]]

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from accordant.evals.stats import Interval
+from accordant.stats import Interval
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from accordant.errors import AccordantError
-from accordant.evals.stats import cohen_kappa
 from accordant.records import Expectation, LabelledAnswer, Messages
+from accordant.stats import cohen_kappa
 
 _NEGATED_I = (
     r"\b(?:i|we)(?: really| simply| just| also| therefore| personally| still)*"

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, NamedTuple
 
-from accordant.evals.stats import wilson
 from accordant.labelling.agreement import Alpha, krippendorff_alpha
 from accordant.labelling.ranking import Agreement, Tiers, agreement, ranking_of, tier_of_each
 from accordant.records import RankingDraft
+from accordant.stats import wilson
 from accordant.store.annotations import Work
 
 Criterion = Literal["helpful", "truthful", "harmless"]

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from accordant.evals.stats import (
+from accordant.moderation.moderator import Moderator
+from accordant.moderation.policy import Policy, Side
+from accordant.records import CATEGORIES
+from accordant.stats import (
     Interval,
     average_precision,
     bootstrap_of_groups,
@@ -16,9 +19,6 @@ from accordant.evals.stats import (
     calibration_error,
     wilson,
 )
-from accordant.moderation.moderator import Moderator
-from accordant.moderation.policy import Policy, Side
-from accordant.records import CATEGORIES
 
 _RESAMPLES = 1000
 _FEWEST_POSITIVES = 5

@@ -18,7 +18,6 @@ from accordant.errors import BadRow
 from accordant.evals.answers import answer_all, best_of, greedy
 from accordant.evals.likelihood import good_over_bad
 from accordant.evals.scorers import agreement, classify
-from accordant.evals.stats import Interval, bootstrap_interval, mean_interval, paired_difference, wilson
 from accordant.evals.suites.style import repetition
 from accordant.files import digest, read_json, sha256, write_json
 from accordant.machine import peak_memory_gb
@@ -26,6 +25,7 @@ from accordant.model import ScalarModel
 from accordant.model.hub import load_scalar_model, load_transformer
 from accordant.records import EvaluationPrompt, Expectation, LabelledAnswer
 from accordant.rounds.stages import Round
+from accordant.stats import Interval, bootstrap_interval, mean_interval, paired_difference, wilson
 from accordant.text import Renderer
 from accordant.train.rankings import render_answer
 from accordant.train.reward import score_sequences

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from accordant.engine import Generation
-from accordant.evals.stats import Interval, bootstrap_interval, wilson
 from accordant.records import EvaluationPrompt, Expectation
+from accordant.stats import Interval, bootstrap_interval, wilson
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from accordant.errors import AccordantError
 from accordant.evals.likelihood import MICRO_BATCH_TOKENS, answer_likelihoods
 from accordant.evals.result import SuiteResult
-from accordant.evals.stats import wilson
 from accordant.model import ScalarModel, Transformer
 from accordant.records import Comparison
+from accordant.stats import wilson
 from accordant.text import Renderer
 from accordant.train.rankings import render_ranking
 from accordant.train.reward import score_groups

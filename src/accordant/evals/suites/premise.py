@@ -6,9 +6,9 @@ from accordant.engine import Generation
 from accordant.errors import AccordantError
 from accordant.evals.result import SuiteResult
 from accordant.evals.scorers import challenges, classify
-from accordant.evals.stats import wilson
 from accordant.evals.suites.judged import Judged, balance, interval_right, share_right
 from accordant.records import EvaluationPrompt
+from accordant.stats import wilson
 
 
 def premise_prompts(prompts: Sequence[EvaluationPrompt]) -> list[EvaluationPrompt]:

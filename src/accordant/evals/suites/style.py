@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from accordant.engine import Generation
 from accordant.errors import AccordantError
 from accordant.evals.result import SuiteResult
-from accordant.evals.stats import mean_interval, wilson
 from accordant.records import EvaluationPrompt
+from accordant.stats import mean_interval, wilson
 from accordant.text.variety import distinct_2, word_runs
 
 

@@ -7,8 +7,8 @@ from accordant.errors import AccordantError
 from accordant.evals.choices import ChoiceQuestion
 from accordant.evals.likelihood import Likelihood, answer_likelihoods
 from accordant.evals.result import SuiteResult
-from accordant.evals.stats import mean_interval, wilson
 from accordant.model import Transformer
+from accordant.stats import mean_interval, wilson
 from accordant.text import Renderer
 
 

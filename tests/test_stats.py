@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accordant.evals.stats import (
+from accordant.stats import (
     Z95,
     average_precision,
     bootstrap_interval,
