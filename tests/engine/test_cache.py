@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
+from accordant.engine.prompts import PartOfPrompt, PieceAttention
 from accordant.model import ModelConfig, PackedAttention, Transformer
 from accordant.testing import tiny_config, tiny_model
 
@@ -46,6 +47,26 @@ def test_token_by_token_equals_all_at_once(heads: int, kv_heads: int) -> None:
         for row, (prompt, more) in enumerate(zip(PROMPTS, CONTINUATIONS, strict=True)):
             expected = full_log_probs(model, prompt + more)[len(prompt) - 1 :]
             torch.testing.assert_close(torch.stack([step[row] for step in found]), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("piece", [1, 4, 5, 23])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (4, 1)])
+def test_piece_by_piece_equals_all_at_once(heads: int, kv_heads: int, piece: int) -> None:
+    model = model_with(heads, kv_heads)
+    prompt = [5 + 3 * place % 50 for place in range(23)]
+    with torch.inference_mode():
+        part = PartOfPrompt(model, len(prompt))
+        found = []
+        while part.tokens < len(prompt):
+            ids = torch.tensor(prompt[part.tokens :][:piece])
+            found.append(model(ids, PieceAttention(part, len(ids))))
+        cache = cache_for(model, 3, 2)
+        part.enter(cache, 2)
+        assert cache.lengths.tolist() == [23, 23, 0]
+        found.append(model(torch.tensor([21, 31]), DecodeAttention(cache)))
+        whole = torch.log_softmax(torch.cat(found), -1)
+        torch.testing.assert_close(whole[:24], full_log_probs(model, [*prompt, 21]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(whole[24], full_log_probs(model, [*prompt, 31])[-1], atol=1e-5, rtol=0)
 
 
 def test_rows_may_be_dropped_doubled_and_joined() -> None:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accordant.engine import Ask, Engine, Nudges, Request, Row, Sampling
-from accordant.engine.cache import KeyValueCache
+from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
 from accordant.engine.sampler import choose, choose_each, uniforms
 from accordant.errors import AccordantError
-from accordant.model import Transformer
+from accordant.model import Attention, Transformer
 from accordant.records import Message
 from accordant.testing import tiny_config, tiny_model, tiny_renderer
 
@@ -21,11 +21,12 @@ PROMPTS = [
     RENDERER.prompt([Message(role="user", content=question)])
     for question in ("Where?", "Please write two lines about the rain.", "?")
 ]
+LONG_PROMPT = [5 + place % 40 for place in range(100)]
 MODEL = tiny_model()
 
 asks = st.builds(
     Ask,
-    st.sampled_from(PROMPTS),
+    st.sampled_from([*PROMPTS, LONG_PROMPT]),
     st.builds(
         Sampling,
         temperature=st.sampled_from([0.0, 0.7, 1.0]),
@@ -60,10 +61,10 @@ def served(engine: Engine, asked: list[Ask], waits: list[int]) -> list[list[Row]
 
 
 @settings(max_examples=12)
-@given(st.lists(st.tuples(asks, st.integers(0, 4)), min_size=1, max_size=6))
-def test_an_answer_does_not_depend_on_who_joins_or_leaves(asked: list[tuple[Ask, int]]) -> None:
+@given(st.lists(st.tuples(asks, st.integers(0, 4)), min_size=1, max_size=6), st.sampled_from([7, 50, 256]))
+def test_an_answer_does_not_depend_on_who_joins_or_leaves(asked: list[tuple[Ask, int]], piece: int) -> None:
     own = [ask for ask, _ in asked]
-    together = served(Engine(MODEL, RENDERER, 3), own, [wait for _, wait in asked])
+    together = served(Engine(MODEL, RENDERER, 3, piece), own, [wait for _, wait in asked])
     for ask, rows in zip(own, together, strict=True):
         [alone] = served(Engine(MODEL, RENDERER, 2), [ask], [0])
         for row, other in zip(rows, alone, strict=True):
@@ -86,8 +87,79 @@ def test_a_row_that_is_let_go_takes_no_further_step() -> None:
     assert len(stayed.answer.ids) > 3
 
 
+class Noting(Transformer):
+    """Notes how many tokens it computes at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny_config())
+        self.load_state_dict(MODEL.state_dict())
+        self.tokens: list[int] = []
+
+    def hidden(self, ids: torch.Tensor, attend: Attention) -> torch.Tensor:
+        self.tokens.append(len(ids))
+        return super().hidden(ids, attend)
+
+
+def test_nobody_waits_longer_than_a_piece_of_a_long_prompt() -> None:
+    model = Noting()
+    engine = Engine(model, RENDERER, 4, piece=16)
+    running = engine.request(Ask(PROMPTS[2][:9], Sampling(max_tokens=30, seed=1)))
+    long = [engine.request(Ask(LONG_PROMPT, Sampling(max_tokens=3, seed=seed))) for seed in range(2)]
+    short = engine.request(Ask(PROMPTS[2][:9], Sampling(max_tokens=3)))
+    coming = [[running], [*long, short]]
+    computed: list[int] = []
+    for rows in engine.serve(lambda room: coming.pop(0) if coming else []):
+        [row] = running.rows
+        if not row.over:
+            assert row in rows, "every step has a token for who is answered"
+        computed.append(sum(model.tokens) - sum(computed))
+    assert len(running.rows[0].answer.ids) == 30, "it was answered all the while"
+    assert max(computed) <= 16 + 4, "between two tokens lie the step of at most four rows, and one piece"
+    assert len(short.rows[0].answer.ids) == 3
+    for request in (running, *long, short):
+        [row] = request.rows
+        [[alone]] = engine.generate([request.prompt], row.sampling)
+        assert row.answer.ids == alone.ids
+
+
+def test_a_short_prompt_passes_a_long_one_and_does_not_stop_it() -> None:
+    engine = Engine(MODEL, RENDERER, 40, piece=16)
+    long = engine.request(Ask(LONG_PROMPT, Sampling(max_tokens=2)))
+    firsts: list[int] = []
+
+    def source(room: int) -> list[Request]:
+        """One short prompt more in each step, without end while the long one waits."""
+        if long.rows[0].answer.ids:
+            return []
+        shorts = engine.request(Ask(PROMPTS[2][:9], Sampling(max_tokens=1)))
+        firsts.append(len(firsts))
+        return [long, shorts] if len(firsts) == 1 else [shorts] if room else []
+
+    begun: list[int] = []
+    for step, rows in enumerate(engine.serve(source)):
+        if rows and not begun:
+            begun.append(step)
+    assert begun == [1], "the short one was read after one piece of the long one"
+    assert len(firsts) <= 2 * -(-len(LONG_PROMPT) // 16)
+
+
+def test_who_leaves_while_the_prompt_is_read_is_not_answered() -> None:
+    model = Noting()
+    engine = Engine(model, RENDERER, 2, piece=16)
+    requests = [engine.request(Ask(LONG_PROMPT, Sampling(max_tokens=2), samples=2)) for _ in range(2)]
+    coming = [[request] for request in requests]
+    steps = engine.serve(lambda room: coming.pop(0) if coming and room >= 2 else [])
+    assert next(steps) == []
+    for row in requests[0].rows:
+        row.over = True
+    assert [len(rows) for rows in steps] == [0] * 6 + [2, 2]
+    assert model.tokens[:2] == [16, 16]
+    assert [row.answer.ids for row in requests[0].rows] == [[], []]
+
+
 def test_the_cache_grows_and_shrinks_and_keeps_what_it_has() -> None:
     cache = KeyValueCache(tiny_config(), 2, 3, torch.float32, torch.device("cpu"))
+    cache.take(torch.tensor([3, 3]))
     cache.keys.fill_(1.0)
     cache.values.fill_(1.0)
     cache.reserve(2)
@@ -97,8 +169,7 @@ def test_the_cache_grows_and_shrinks_and_keeps_what_it_has() -> None:
     assert grown == cache.keys.shape[4] == cache.values.shape[3] >= 4
     assert cache.keys[..., :3].eq(1).all()
     assert cache.values[..., :3, :].eq(1).all()
-    assert cache.keys[..., 3:].eq(0).all()  # what was never written must not spread a NaN
-    assert cache.values[..., 3:, :].eq(0).all()
+    assert cache.values[..., 3:, :].eq(0).all()  # what was never written must not spread a NaN
     cache.reserve(1000)
     cache.fit(500)
     assert cache.capacity == 1024
@@ -106,6 +177,17 @@ def test_the_cache_grows_and_shrinks_and_keeps_what_it_has() -> None:
     assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == grown
     assert cache.keys[..., :3].eq(1).all()
     assert cache.keys.is_contiguous()
+
+
+def test_what_a_cache_held_before_spreads_no_nan() -> None:
+    with torch.inference_mode():
+        cache = KeyValueCache(tiny_config(), 3, 40, torch.float32, torch.device("cpu"))
+        cache.keys.fill_(torch.nan)
+        cache.values.fill_(torch.nan)
+        MODEL(torch.tensor(PROMPTS[0] + [7]), PrefillAttention(cache, [len(PROMPTS[0]), 1]))
+        cache.keys[:, 2].fill_(torch.nan)
+        cache.values[:, 2].fill_(torch.nan)
+        assert MODEL(torch.tensor([3, 4]), DecodeAttention(cache)).isfinite().all()
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.3, 1.0])), min_size=1, max_size=8))

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from streaming_client import Client
 
-from accordant.engine import Ask, Sampling
+from accordant.engine import Ask, Engine, Sampling
 from accordant.serve import keep_alive
 from accordant.serve.app import create_app
 from accordant.serve.events import Delta, Done, Error, Waiting
 from accordant.serve.job import Job
 from accordant.serve.scheduler import CLOSING, Busy, Closing, Scheduler
 from accordant.serve.settings import ServeSettings
+from accordant.testing import tiny_model, tiny_renderer
 from accordant.testing.scripted import ScriptedEngine, ScriptedRequest
 
 ASK = {"model": "model", "messages": [{"role": "user", "content": "hello"}], "stream": True}
@@ -87,6 +88,24 @@ def test_a_reader_who_leaves_while_waiting_costs_nothing() -> None:
                 assert scheduler_of(app).waiting() == 1
             assert scheduler_of(app).waiting() == 0
         assert len(engine.asked) == 1
+
+    asyncio.run(main())
+
+
+def test_a_reader_who_leaves_while_the_prompt_is_read_frees_the_place() -> None:
+    async def main() -> None:
+        engine = Engine(tiny_model(), tiny_renderer(), rows=1, piece=1)
+        scheduler = Scheduler(engine)
+        jobs = [Job([engine.request(Ask([5] * 300, Sampling(max_tokens=1))) for _ in range(2)], who) for who in "ab"]
+        for job in jobs:
+            scheduler.submit(job)
+        await until(scheduler.running)
+        scheduler.drop(jobs[0])
+        assert [event.finish for event in await told(jobs[0]) if isinstance(event, Done)][-1] == "cancelled"
+        assert jobs[0].answer_tokens == 0
+        scheduler.drop(jobs[1])
+        await until(lambda: not scheduler.running() and not scheduler.waiting())
+        scheduler.close()
 
     asyncio.run(main())
 

@@ -4,7 +4,8 @@ Imports `model`, `text` and the base modules; never `train` or `serve`.
 """
 
 from accordant.engine.ask import Ask, Generation
-from accordant.engine.generate import Engine, Progress, Request, Row, Source
+from accordant.engine.generate import Engine, Progress, Source
+from accordant.engine.row import Request, Row
 from accordant.engine.sampler import Sampling
 from accordant.engine.shaping import Nudges, TokenChoice
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from accordant.model import ModelConfig, PackedAttention
 
@@ -46,10 +45,20 @@ class KeyValueCache:
             self._resize(tokens)
 
     def _resize(self, tokens: int) -> None:
-        capacity = -(-tokens // _STEP) * _STEP
-        more = capacity - self.capacity
-        self.keys, self.values = F.pad(self.keys, (0, more)), F.pad(self.values, (0, 0, 0, more))
-        self.capacity = capacity
+        keys, values, kept = self.keys, self.values, self.capacity
+        layers, rows, heads, size, _ = keys.shape
+        self.capacity = -(-tokens // _STEP) * _STEP
+        self.keys = keys.new_empty(layers, rows, heads, size, self.capacity)
+        self.values = values.new_empty(layers, rows, heads, self.capacity, size)
+        self.keys[:, : self.count, :, :, :kept] = keys[:, : self.count, :, :, : self.capacity]
+        self.values[:, : self.count, :, :kept] = values[:, : self.count, :, : self.capacity]
+        self.values[:, : self.count, :, kept:] = 0
+
+    def take(self, lengths: Tensor) -> None:
+        """Take as many free rows as there are `lengths` into use, for so many tokens each."""
+        first, self.count = self.count, self.count + len(lengths)
+        self.lengths[first : self.count] = lengths
+        self.values[:, first : self.count] = 0  # a slot that nothing was written to weighs 0, which makes no 0 of a NaN
 
     def keep(self, staying: Sequence[int]) -> list[int]:
         """Drop every row that is not in `staying`; the last ones take the places of the dropped.
@@ -95,15 +104,18 @@ class PrefillAttention(PackedAttention):
         # The tokens of row r are those of its prompt, from the prompt's first one on.
         begins = (counts.cumsum(0) - counts)[self.prompt_of_row] - (row_lengths.cumsum(0) - row_lengths)
         self._tokens = torch.arange(len(self._places), device=device) + begins.repeat_interleave(row_lengths)
-        cache.lengths[rows] = row_lengths
-        cache.count += len(rows)
+        cache.take(row_lengths)
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `model.Attention`."""
+        self.put(layer, key, value)
+        return super().__call__(layer, query, key, value)
+
+    def put(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Write keys and values of the prompts, (tokens, kv_heads, head_size), to their rows of the cache."""
         slots = self.positions[self._tokens]
         self._cache.keys[layer][self._places, :, :, slots] = key[self._tokens]
         self._cache.values[layer][self._places, :, slots] = value[self._tokens]
-        return super().__call__(layer, query, key, value)
 
 
 class DecodeAttention:

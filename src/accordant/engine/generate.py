@@ -4,29 +4,30 @@ One loop (`_steps`) serves all: one token per row and step; rows that ended leav
 requests take their places, and when. Each row is drawn by its own sampling.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from accordant.engine.ask import Ask, Generation
-from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
+from accordant.engine.cache import DecodeAttention, KeyValueCache
 from accordant.engine.grammar import Grammars
 from accordant.engine.graphs import DecodeGraphs, can_record
-from accordant.engine.sampler import Sampling, choose_each, uniforms
-from accordant.engine.shaping import Shaper, likeliest
+from accordant.engine.prompts import PromptReader
+from accordant.engine.row import Request, Row
+from accordant.engine.sampler import Sampling, choose_each
+from accordant.engine.shaping import Shaper
 from accordant.errors import AccordantError
 from accordant.model import Transformer
 from accordant.model.linear import pack_linear_layers
-from accordant.text import Renderer, TextStream
+from accordant.text import Renderer
 
 Progress = Callable[[int, int], None]
 """Called with (answers done, answers in all)."""
 
-
-Source = Callable[[int], "list[Request]"]
+Source = Callable[[int], list[Request]]
 """The next requests for so many free rows, asked for before each step; none, with no row in use, ends the steps."""
 
 
@@ -37,10 +38,11 @@ class Engine:
         model: the decoder; it is used in inference mode, its weights are not touched.
         renderer: tokenizer and template of the same checkpoint.
         rows: most rows that decode together; bounds the memory of the cache.
+        piece: most tokens of prompts that `serve` reads between two tokens of its answers.
     """
 
-    def __init__(self, model: Transformer, renderer: Renderer, rows: int = 64) -> None:
-        self.model, self.renderer, self.rows = model, renderer, rows
+    def __init__(self, model: Transformer, renderer: Renderer, rows: int = 64, piece: int = 128) -> None:
+        self.model, self.renderer, self.rows, self.piece = model, renderer, rows, piece
         self._recorded: DecodeGraphs | None = None
         self._grammars = Grammars(renderer.tokenizer, model.config.vocab_size)
 
@@ -93,7 +95,7 @@ class Engine:
             sent = row.certain
         return answer
 
-    def request(self, ask: Ask) -> "Request":
+    def request(self, ask: Ask) -> Request:
         """What `serve` takes: may be called in any thread.
 
         Raises:
@@ -110,13 +112,15 @@ class Engine:
             rows.append(row)
         return Request(ask.prompt, rows)
 
-    def serve(self, source: Source) -> "Generator[list[Row], None, None]":
+    def serve(self, source: Source) -> Generator[list[Row], None, None]:
         """Answer whatever comes from `source`; yields after each step the rows that have one more token.
 
-        Requests join between two steps. Whoever iterates may set `over` of a row, which then leaves before the next
-        step. An answer is what it would be alone, up to the rounding of the kernels.
+        Requests join between two steps, which read at most `piece` tokens of prompts: nobody waits longer for the next
+        token, however long a new prompt is. While there is no answer to go on with, a step has no rows. Whoever
+        iterates may set `over` of a row, which then leaves before the next step. An answer is what it would be alone,
+        up to the rounding of the kernels.
         """
-        for live, tokens, log_probs in self._steps(source, self.rows, None):
+        for live, tokens, log_probs in self._steps(source, self.rows, None, self.piece):
             for row, token, log_prob in zip(live, tokens, log_probs, strict=True):
                 row.push(token, log_prob)
             yield live
@@ -141,7 +145,7 @@ class Engine:
                 f"{self.model.config.context}"
             )
 
-    def _all(self, requests: "deque[Request]", max_tokens: int) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
+    def _all(self, requests: deque[Request], max_tokens: int) -> Iterator[tuple[list[Row], list[int], list[float]]]:
         """`_steps` over requests that are all known; `requests` is emptied from the left.
 
         Prompts enter only when a quarter of the rows is free: read together they cost less.
@@ -156,25 +160,26 @@ class Engine:
 
     @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
     def _steps(
-        self, source: Source, most: int, capacity: int | None
-    ) -> Iterator[tuple[list["Row"], list[int], list[float]]]:
+        self, source: Source, most: int, capacity: int | None, piece: float = math.inf
+    ) -> Iterator[tuple[list[Row], list[int], list[float]]]:
         """Yield (rows, their next tokens, their log-probs) until `source` has nothing more; `most` rows at once.
 
         Whoever iterates pushes the tokens to the rows. `capacity` is what the longest row will take; where it is not
-        known (None), no step is recorded.
+        known (None), no step is recorded. `piece` tokens of prompts at most are read in a step.
         """
         pack_linear_layers(self.model)
         dtype, device = self.model.lm_head.weight.dtype, self.model.device
         graphs = self._take_graphs(most, capacity) if capacity is not None and can_record(device) else None
         cache = graphs.cache if graphs else KeyValueCache(self.model.config, most, 0, dtype, device)
+        prompts = PromptReader(self.model, cache, piece)
         live: list[Row] = []
         logits = torch.empty(0, self.model.config.vocab_size, dtype=dtype, device=device)
         while True:
-            if entering := source(most - len(live)):
-                cache.reserve(max(len(request.prompt) for request in entering))
-                logits = torch.cat((logits, self._prefill(entering, cache)))
-                live = live + [row for request in entering for row in request.rows]
-            if not live:
+            prompts.add(source(most - len(live) - prompts.rows))
+            if entering := prompts.read():
+                live = live + entering.rows
+                logits = torch.cat((logits, entering.logits))
+            if not live and not prompts.rows:
                 break
             draws = torch.tensor([row.draw for row in live], dtype=torch.float64, device=device)
             tokens, log_probs = choose_each(_shaped(logits, live), draws, [row.sampling for row in live])
@@ -202,23 +207,6 @@ class Engine:
         taken.cache.clear()
         return taken
 
-    def _prefill(self, requests: "list[Request]", cache: KeyValueCache) -> Tensor:
-        """Compute each prompt once and give it to all its rows; returns the logits after it, (rows, vocabulary)."""
-        lengths = [len(request.prompt) for request in requests]
-        ids = torch.tensor([token for request in requests for token in request.prompt], device=self.model.device)
-        attention = PrefillAttention(cache, lengths, [len(request.rows) for request in requests])
-        last = torch.tensor(lengths, device=self.model.device).cumsum(0) - 1
-        hidden = self.model.hidden(ids, attention)[last]
-        return self.model.logits(hidden)[attention.prompt_of_row]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A prompt and the rows that answer it."""
-
-    prompt: list[int]
-    rows: "list[Row]"
-
 
 def _fitting(requests: deque[Request], room: int) -> list[Request]:
     """Take from the left as many as fit in `room` rows."""
@@ -229,7 +217,7 @@ def _fitting(requests: deque[Request], room: int) -> list[Request]:
     return entering
 
 
-def _shaped(logits: Tensor, rows: "list[Row]") -> Tensor:
+def _shaped(logits: Tensor, rows: list[Row]) -> Tensor:
     """The logits to draw from; a copy where a row has shapers."""
     if not any(row.shapers for row in rows):
         return logits
@@ -240,68 +228,3 @@ def _shaped(logits: Tensor, rows: "list[Row]") -> Tensor:
         for shaper in row.shapers:
             shaper.shape(shaped[place], row.answer.ids)
     return shaped
-
-
-class Row:
-    """Collects the tokens of one answer and knows when it is over.
-
-    Args:
-        renderer: of the checkpoint that answers.
-        sampling: how the answer is drawn.
-        answer: filled token by token.
-        number: decides, with the seed, the row's random numbers.
-
-    Attributes:
-        over: no more tokens; set it to let the row go before its time.
-        shapers: change the logits that the next token is drawn from.
-        alternatives: how many of the likeliest tokens `answer.tokens` shows beside each chosen one; None: no record.
-    """
-
-    shapers: tuple[Shaper, ...] = ()
-    alternatives: int | None = None
-
-    def __init__(self, renderer: Renderer, sampling: Sampling, answer: Generation, number: int) -> None:
-        self._end = renderer.tokenizer.end_of_turn
-        self._stream = TextStream(renderer.tokenizer)
-        self.sampling = sampling
-        self._uniforms: list[float] = uniforms(sampling.seed, number, sampling.max_tokens).tolist()
-        self.answer = answer
-        self.over = False
-
-    def note(self, logits: Tensor, token: int, alternatives: int) -> None:
-        """Record what else could have been drawn; the turn's end is no part of the text."""
-        if token != self._end:
-            self.answer.tokens.append(likeliest(logits, token, alternatives))
-
-    def push(self, token: int, log_prob: float) -> None:
-        """Add one token; the row is over at the end of the turn, at a stop text (cut off), or out of tokens."""
-        answer = self.answer
-        answer.ids.append(token)
-        answer.log_probs.append(log_prob)
-        ends = token == self._end
-        self.over = ends or len(answer.ids) == self.sampling.max_tokens
-        piece = "" if ends else self._stream.push(token)
-        if self.over:
-            piece += self._stream.flush()  # what was held back of the last character
-        answer.pieces.append(piece)
-        answer.text += piece
-        cuts = [] if ends else [place for stop in self.sampling.stop if (place := answer.text.find(stop)) >= 0]
-        if cuts:
-            answer.text = answer.text[: min(cuts)]
-        if ends or cuts:
-            answer.finish, self.over = "stop", True
-
-    @property
-    def draw(self) -> float:
-        """The random number that decides the next token."""
-        return self._uniforms[len(self.answer.ids)]
-
-    @property
-    def certain(self) -> int:
-        """Characters that no stop text can still take back."""
-        text = self.answer.text
-        if self.over:
-            return len(text)
-        stops = self.sampling.stop
-        held = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
-        return len(text) - held

@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 CLOSING = "the server is shutting down"
 FAILED = "the model failed at this answer; the server's log says why"
-PROMPT_TOKENS_A_STEP = 256
-"""Prompt tokens that are read between two steps, at least one prompt: who waits for the next token waits for these."""
 
 
 class Speaker(Protocol):
@@ -41,7 +39,7 @@ class Speaker(Protocol):
         """What `serve` takes; in any thread."""
 
     def serve(self, source: Callable[[int], list[Any]], /) -> Generator[Sequence[Answering], None, None]:
-        """Answers what comes from `source`; yields after each step the rows that have one more token."""
+        """Answers what comes from `source`; yields after each step the rows that have one more token, if any."""
 
     def spell(self, token: int, /) -> bytes:
         """The bytes that a token stands for."""
@@ -122,9 +120,10 @@ class Scheduler:
         with self._changed:
             job.left.set()
             if self._line.remove(job):
-                job.cancel()
                 self._tell_places()
-                self._end(job, "cancelled")
+                if not any(job is other for other, _ in self._running.values()):  # those the model's thread ends
+                    job.cancel()
+                    self._end(job, "cancelled")
 
     def waiting(self) -> int:
         """How many jobs stand in line."""
@@ -167,6 +166,7 @@ class Scheduler:
                 for rows in self._steps():
                     for row in rows:
                         self._tell(row)
+                    self._let_go()
             except AccordantError as error:
                 self._fail_all(str(error))
             except Exception:
@@ -179,7 +179,7 @@ class Scheduler:
         with contextlib.closing(self._engine.serve(self._next)) as steps:
             for rows in steps:
                 now = time.monotonic()
-                if self._watcher:
+                if self._watcher and rows:
                     self._watcher.stepped(len(rows), now - began)
                 yield rows
                 began = now
@@ -189,16 +189,22 @@ class Scheduler:
     def _tell(self, row: Answering) -> None:
         job, _ = self._running[id(row)]
         job.first_token = job.first_token or time.monotonic()
-        if not job.over and job.left.is_set():
-            job.cancel()
-            self._end(job, "cancelled")
-        elif not job.over:
+        if not job.over and not job.left.is_set():
             job.tell_progress(row, self._engine.spell)
             if job.over:
                 self._seconds_a_job += 0.1 * (time.monotonic() - job.first_token - self._seconds_a_job)
                 self._end(job, "done")
-        if row.over:
-            del self._running[id(row)]
+
+    def _let_go(self) -> None:
+        """End what nobody waits for any more, also before its prompt is read; forget what is over."""
+        with self._changed:
+            for job, row in self._running.values():
+                if job.left.is_set():
+                    if not job.over:
+                        job.cancel()
+                        self._end(job, "cancelled")
+                    row.over = True
+            self._running = {number: pair for number, pair in self._running.items() if not pair[1].over}
 
     def _next(self, room: int) -> list[Wanted]:
         """The requests that join now; with nothing to do this waits for some."""
@@ -206,12 +212,10 @@ class Scheduler:
             if not self._running:
                 self._changed.wait_for(lambda: len(self._line) or self._closed)
             entering: list[Wanted] = []
-            tokens = 0
             while not self._closed and (job := self._line.first()):
                 request = job.requests[0]
-                tokens += len(request.prompt)
                 room -= len(request.rows)
-                if room < 0 or (entering and tokens > PROMPT_TOKENS_A_STEP):
+                if room < 0:
                     break
                 entering.append(job.requests.popleft())
                 self._running |= {id(row): (job, row) for row in request.rows}
