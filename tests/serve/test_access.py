@@ -1,5 +1,6 @@
 """One way in for all routes: cookies with CSRF tokens, API keys, roles; and what gets nobody in."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,6 +79,64 @@ def test_nobody_gets_nothing_from_any_route(serve: Serve, people: dict[str, str]
                 assert answer.status_code == 401, (method, path, proof)
                 assert answer.headers["www-authenticate"] == "Bearer"
                 assert set(answer.json()["error"]) >= {"message"}
+
+
+def filled(schema: dict[str, Any], document: dict[str, Any]) -> Any:
+    """A value whose every text has a NUL."""
+    if "$ref" in schema:
+        return filled(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+    for several in ("anyOf", "oneOf", "allOf"):
+        if several in schema:
+            return filled(schema[several][0], document)
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", schema.get("enum", [None])[0])
+    match schema.get("type"):
+        case "string":
+            return "long enough \x00 for any password"
+        case "object":
+            return {name: filled(one, document) for name, one in schema.get("properties", {}).items()}
+        case "array":
+            return [filled(schema.get("items", {}), document)]
+        case "integer" | "number":
+            return schema.get("minimum", 1)
+        case "boolean":
+            return False
+    return None
+
+
+def test_a_nul_in_any_address_is_refused(serve: Serve) -> None:
+    """PostgreSQL stores none, so it could not even be looked for."""
+    client = serve()
+    document = client.app.openapi()  # type: ignore[attr-defined]
+    for path, methods in document["paths"].items():
+        for method, route in methods.items():
+            asked = [(place["in"], place["name"]) for place in route.get("parameters", []) if place["in"] != "header"]
+            for place, name in [("query", "unknown"), *asked]:
+                there = path.replace(f"{{{name}}}", "a%00b") + (f"?{name}=a%00b" if place == "query" else "")
+                answer = client.request(method, there.replace("{", "").replace("}", ""), json={})
+                assert answer.status_code == 400, (method, there)
+                assert "NUL" in answer.json()["error"]["message"]
+
+
+def test_a_nul_in_any_field_is_no_failure(serve: Serve, people: dict[str, str]) -> None:
+    client = serve(accounts=True)
+    for path, fields in {
+        "/api/login": {"name": "a\x00", "password": "b\x00"},
+        "/api/signup": {"name": "a\x00", "password": PASSWORD, "invitation": "a\x00"},
+    }.items():
+        answer = client.post(path, json=fields)
+        assert 400 <= answer.status_code < 500, (path, answer.text)
+    root = log_in(client, "root")
+    document = client.app.openapi()  # type: ignore[attr-defined]
+    seen = 0
+    for path, methods in document["paths"].items():
+        for method, route in methods.items():
+            if "requestBody" in route and path not in ("/api/logout", "/api/me"):
+                body = filled(route["requestBody"]["content"]["application/json"]["schema"], document)
+                seen += r"\u0000" in json.dumps(body)
+                answer = root.request(method, path.replace("{", "").replace("}", ""), json=body)
+                assert answer.status_code < 500, (method, path, body, answer.text)
+    assert seen
 
 
 def test_without_accounts_all_of_it_opens_with_no_login(serve: Serve) -> None:

@@ -19,9 +19,10 @@ from accordant.moderation.policy import Policy, Side, Thresholds, Verdict
 from accordant.moderation.stream import Mode, Spans
 from accordant.serve.access import Access
 from accordant.serve.app import create_app
+from accordant.serve.limits import Limits
 from accordant.serve.moderation import UNJUDGED, Moderation
 from accordant.serve.settings import ServeSettings, load_settings
-from accordant.store import export
+from accordant.store import export, verdicts
 from accordant.store.database import Database
 from accordant.store.migrate import open_database
 from accordant.store.schema import EventBatch, Message
@@ -183,6 +184,7 @@ def test_blocked_words_are_not_answered_on_v1(serve: Serve) -> None:
         (chat(client, "this is bad"), "messages"),
         (chat(client, stream=True, messages=[{"role": "system", "content": "be bad"}, *user("q")]), "messages"),
         (chat(client, messages=[*user("bad"), {"role": "assistant", "content": "no"}, *user("then?")]), "messages"),
+        (chat(client, messages=[*user("q"), {"role": "assistant", "content": "so bad"}, *user("then?")]), "messages"),
         (complete(client, "bad"), "prompt"),
         (complete(client, ["good", "bad"]), "prompt"),
         (complete(client, list(b"bad")), "prompt"),
@@ -192,9 +194,71 @@ def test_blocked_words_are_not_answered_on_v1(serve: Serve) -> None:
         assert (error["code"], error["param"], error["type"]) == ("content_filter", param, "invalid_request_error")
         assert "violence (1.00)" in error["message"]
     assert not engine.asked
-    # What the model said before is not the user's word: what was shown once does not end a conversation.
-    said = [*user("q"), {"role": "assistant", "content": "bad"}, *user("then?")]
-    assert chat(client, messages=said).status_code == 200
+
+
+def test_words_that_a_client_gives_to_the_model_are_judged_as_the_models(serve: Serve) -> None:
+    allowed = {"violence": Thresholds(warn=None, block=None)}
+    said = [*user("q"), {"role": "assistant", "content": "so bad"}, *user("then?")]
+    assert chat(serve(["fine"], moderation=moderation(model=allowed)), messages=said).status_code == 200
+    assert chat(serve(["fine"], moderation=moderation(user=allowed)), messages=said).status_code == 400
+    said[1]["content"] = "hm"
+    [choice] = chat(serve(["fine"], moderation=moderation()), messages=said).json()["choices"]
+    assert [(verdict["side"], verdict["action"]) for verdict in choice["moderation"]] == [("model", "warn")]
+
+
+def test_verdicts_on_requests_are_stored_without_their_words(serve: Serve, database: Database) -> None:
+    client = serve(ScriptedEngine(["hm, well", "so bad. secret"]), moderation=moderation())
+    chat(client, "bad secret")
+    told = [*chat(client, "hm?").json()["choices"][0]["moderation"]]
+    told += complete(client, "fine").json()["choices"][0]["moderation"]
+    with database.read() as session:
+        stored = verdicts.of_requests(session, "user_local")
+        assert [(one.side, one.action, one.withheld) for one in stored] == [
+            ("user", "block", True),
+            ("user", "warn", False),
+            ("model", "warn", False),
+            ("model", "block", True),
+        ]
+        assert [one.id for one in stored[1:]] == [verdict["id"] for verdict in told]
+        assert "violence" in stored[0].scores
+        rows = session.execute(sa.text("SELECT * FROM request_verdicts")).all()
+        assert "secret" not in repr(rows)
+    with database.write() as session:
+        session.execute(sa.text("DELETE FROM users"))
+        assert session.scalar(sa.text("SELECT count(*) FROM request_verdicts")) == 0
+
+
+def test_verdicts_are_counted_by_category_and_action(serve: Serve) -> None:
+    client = serve(ScriptedEngine(["hm, well", "fine"]), moderation=moderation())
+    chat(client, "bad")
+    chat(client, "hm")
+    read(client, one := begin(client), ask(client, one, "fine"))
+    lines = client.get("/metrics").text.splitlines()
+    found = {line.split(" ")[0]: float(line.split(" ")[1]) for line in lines if line.startswith("accordant_verdicts_t")}
+    assert found == {
+        'accordant_verdicts_total{action="block",category="violence",side="user"}': 1,
+        'accordant_verdicts_total{action="warn",category="violence",side="user"}': 1,
+        'accordant_verdicts_total{action="warn",category="violence",side="model"}': 1,
+        'accordant_verdicts_total{action="allow",category="",side="user"}': 1,
+        'accordant_verdicts_total{action="allow",category="",side="model"}': 1,
+    }
+
+
+def test_blocked_requests_count_against_the_limit(serve: Serve) -> None:
+    settings = ServeSettings(limits=Limits(requests_per_minute=3))
+    client = serve(["fine"], moderation=moderation(), settings=settings)
+    assert chat(client, "bad").status_code == 400
+    one = begin(client)
+    assert ask(client, one, "bad")["verdict"]["withheld"]
+    assert client.post("/api/conversations", json={"system": "be bad"}).status_code == 400
+    for refused in (
+        chat(client, "bad"),
+        chat(client, "fine"),
+        client.post("/api/conversations", json={"system": "be bad"}),
+        client.post(f"/api/conversations/{one}/messages", json={"content": "bad"}),
+    ):
+        assert refused.status_code == 429
+    assert len(messages(client, one)) == 1
 
 
 def test_a_warning_comes_along_with_the_answer(serve: Serve) -> None:

@@ -58,6 +58,7 @@ def fill(database: Database) -> None:
         generations.append(session, [(written.generation.id, 0, [{"type": "delta", "text": "a\u0000b"}])])
         said = Judgement("verdict_1", "warn", False, {"hate": 0.1}, {"hate": 0.1, "violence": 0.0}, 0, 5, "test")
         verdicts.add(session, [(written.answer, said)])
+        verdicts.add_of_request(session, ada.id, key.id, "user", said._replace(id="verdict_2"))
         feedback.give(session, ada.id, one.id, written.answer.id, Rating(thumb="down", ideal="better"))
         label(session, ada.id, one.id, written.answer.id)
 
@@ -202,7 +203,7 @@ def test_a_backup_of_an_older_version_is_migrated(empty_url: str, tmp_path: Path
     file = tmp_path / "backup.zip"
     back_up(source, file)
     head = json.loads(zipfile.ZipFile(file).read("store.json"))
-    later = {"conversations", "messages", "generations", "event_batches", "verdicts"}
+    later = {"conversations", "messages", "generations", "event_batches", "verdicts", "request_verdicts"}
     later |= {"feedback", "tasks", "annotations", "drafts", "suggestions"}
     head |= {"revision": "0001", "rows": {name: n for name, n in head["rows"].items() if name not in later}}
     target = Database(empty_url)

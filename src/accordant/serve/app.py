@@ -72,6 +72,8 @@ def create_app(
     access = access or Access()
     answers = Answers(access.database) if access.database else None
     metrics = Metrics()
+    if moderation:
+        moderation.heard = metrics.judged
     scheduler = Scheduler(engine, settings.most_waiting, settings.most_waiting_each, metrics)
 
     @asynccontextmanager
@@ -103,6 +105,7 @@ def create_app(
         limiter=Limiter(),
         usage=usage or (StoredUsage(access.database) if access.database else UsageCounts()),
         moderation=moderation,
+        database=access.database,
     )
     app.state.service, app.state.access = service, access
     app.add_middleware(Guard, host=host, request_seconds=settings.request_seconds, write_seconds=settings.write_seconds)
@@ -112,7 +115,7 @@ def create_app(
         app.include_router(routes.router)
     if access.database and answers:
         app.state.dialogue = Dialogue(
-            access.database, answers, service.start, engine.renderer, checkpoint_name, context, moderation
+            access.database, answers, service, engine.renderer, checkpoint_name, context, moderation
         )
         app.state.alternatives = Alternatives(access.database, service, settings.labelling)
         for routes in (accounts, conversations, feedback, keys, labelling, reviewing, usage_routes):

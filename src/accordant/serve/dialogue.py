@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -33,6 +33,17 @@ class AnswerSettings(records.Record):
     seed: int | None = Field(None, ge=0, lt=1 << 32)
 
 
+class Answering(Protocol):
+    """The part of `accordant.serve.service.Service` that is used here."""
+
+    @property
+    def start(self) -> Start:
+        """Gets a prompt in line for the model."""
+
+    def count_blocked(self, who: Principal, /) -> None:
+        """Counts a question that is not answered; raises `serve.scheduler.Refused` when it is one too many."""
+
+
 class Begun(NamedTuple):
     """What was written, and what moderation said of the question."""
 
@@ -47,7 +58,7 @@ class Dialogue:
     Args:
         database: the store.
         answers: writes answers down.
-        start: gets a prompt in line for the model.
+        service: answers prompts.
         renderer: turns conversations into prompts.
         model: id of the model that answers.
         context: most tokens of a prompt and its answer together.
@@ -58,24 +69,26 @@ class Dialogue:
         self,
         database: Database,
         answers: Answers,
-        start: Start,
+        service: Answering,
         renderer: Prompter,
         model: str,
         context: int,
         moderation: Moderation | None = None,
     ) -> None:
-        self._database, self.answers, self._start = database, answers, start
+        self._database, self.answers, self._service = database, answers, service
         self._renderer, self._model, self._context, self.moderation = renderer, model, context, moderation
 
-    async def check_system(self, system: str) -> None:
+    async def check_system(self, who: Principal, system: str) -> None:
         """Judge the system message of a new conversation, which stays as it is.
 
         Raises:
             AccordantError: when it is blocked.
+            Refused: when too many of this person's were blocked.
             Unjudged: when it cannot be judged.
         """
         said = told(await self.moderation.judge([system])) if self.moderation and system.strip() else None
         if said and said.withheld:
+            self._service.count_blocked(who)
             raise AccordantError(why_withheld(said))
 
     async def begin(
@@ -96,6 +109,7 @@ class Dialogue:
         fitted = await run_in_threadpool(fit, self._renderer, said, self._context - settings.max_tokens)
         judgement = await self.moderation.judge([said[-1].content]) if self.moderation else None
         if judgement and judgement.withheld:
+            self._service.count_blocked(who)
             written = await run_in_threadpool(self._withhold, opened, path, question, judgement)
             return Begun(written, 0, judgement)
         older = (path[0].depth + 1) // 2 if path else 0
@@ -103,7 +117,7 @@ class Dialogue:
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, seed=seed)
         plan = Plan(self._model, settings.temperature, settings.top_p, settings.max_tokens, seed, left_out)
-        running = await self._start(fitted.prompt, sampling, left_out, who)
+        running = await self._service.start(fitted.prompt, sampling, left_out, who)
         try:
             written = await run_in_threadpool(self._write, opened, parent, question, plan)
         except BaseException:

@@ -72,6 +72,8 @@ class Guard:
         path, headers = scope["path"], Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in headers.raw) > LARGEST_HEAD:
             return problem(path, 431, f"the request's headers have more than {LARGEST_HEAD} bytes")
+        if "\x00" in path or b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
+            return problem(path, 400, "the address has a NUL character, which no name or text here has")
         host = headers.get("host", "")
         if not self._answers_to(host):
             return problem(

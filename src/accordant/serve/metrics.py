@@ -2,7 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from accordant.moderation.policy import Side
 from accordant.serve.job import Job
+from accordant.store.verdicts import Judgement
 
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 
@@ -32,6 +34,12 @@ class Metrics:
         self.waiting = Gauge("accordant_waiting_jobs", "Jobs in line.", registry=registry)
         self.running = Gauge("accordant_running_answers", "Answers in the making.", registry=registry)
         self.refused = Counter("accordant_refused", "Requests refused for now.", ("why",), registry=registry)
+        self._verdicts = Counter(
+            "accordant_verdicts",
+            "What moderation said: by who said the words, category (empty where none was flagged) and action.",
+            ("side", "category", "action"),
+            registry=registry,
+        )
 
     def requested(self, route: str, status: int, seconds: float) -> None:
         """A request was answered, or began to be; `route` is the pattern, never the path itself."""
@@ -49,6 +57,11 @@ class Metrics:
         if job.first_token is not None:
             self._prompt.inc(job.prompt_tokens)
             self._first.observe(job.first_token - job.created)
+
+    def judged(self, side: Side, said: Judgement) -> None:
+        """Moderation said something: one for each category that it flagged, or one of none."""
+        for category in said.categories or [""]:
+            self._verdicts.labels(side, category, said.action).inc()
 
     def page(self) -> bytes:
         """All figures as Prometheus reads them."""

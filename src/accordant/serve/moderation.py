@@ -22,6 +22,9 @@ from accordant.store.verdicts import Judgement
 log = logging.getLogger(__name__)
 
 UNJUDGED = "moderation could not check this; the server's log says why"
+Heard = Callable[[Side, Judgement], None]
+"""Is told of a judgement on what one side said."""
+
 _SEVERITY: list[Action] = ["allow", "warn", "block"]
 
 
@@ -47,10 +50,14 @@ class Moderation:
         load: gives the classifier.
         mode: when the words of an answer are released; in mode audit nothing is withheld, of questions either.
         spans: how an answer is cut.
+
+    Attributes:
+        heard: told of every judgement, in any thread.
     """
 
     def __init__(self, load: Callable[[], Moderator], mode: Mode = "hold", spans: Spans = DEFAULT_SPANS) -> None:
         self.mode, self._spans = mode, spans
+        self.heard: Heard = lambda side, judgement: None
         self._loaded: Future[Moderator] = Future()
         threading.Thread(target=self._load, args=(load,), name="accordant-moderation", daemon=True).start()
 
@@ -63,15 +70,17 @@ class Moderation:
         """Whether it can judge."""
         return self._loaded.done() and self._loaded.exception() is None
 
-    async def judge(self, texts: Sequence[str]) -> Judgement | None:
+    async def judge(self, texts: Sequence[str], side: Side = "user") -> Judgement | None:
         """The most severe judgement on what a user wrote, the last of several like it; None without words.
+
+        With side `model` it is on what a user says that the model wrote.
 
         Raises:
             Unjudged: when that is not possible.
         """
         try:
             moderator = await self.moderator()
-            verdicts = await run_in_threadpool(lambda: [moderator.judge(text, "user") for text in texts])
+            verdicts = await run_in_threadpool(lambda: [moderator.judge(text, side) for text in texts])
         except Exception:
             log.exception("words could not be judged")
             raise Unjudged(UNJUDGED) from None
@@ -79,11 +88,18 @@ class Moderation:
             return None
         worst = max(range(len(texts)), key=lambda place: (_SEVERITY.index(verdicts[place].action), place))
         withheld = verdicts[worst].action == "block" and self.mode != "audit"
-        return judgement(verdicts[worst], moderator.name, 0, len(texts[worst]), withheld)
+        said = judgement(verdicts[worst], moderator.name, 0, len(texts[worst]), withheld)
+        self.heard(side, said)
+        return said
 
-    def filter(self) -> "AnswersFilter":
-        """Of the answers of one job, whose question was judged before."""
-        return AnswersFilter(self._loaded.result(), self.mode, self._spans)
+    def filter(self, heard: Heard) -> "AnswersFilter":
+        """Of the answers of one job, whose question was judged before; `heard` is told of its judgements, too."""
+
+        def both(side: Side, said: Judgement) -> None:
+            self.heard(side, said)
+            heard(side, said)
+
+        return AnswersFilter(self._loaded.result(), self.mode, self._spans, both)
 
     def _load(self, load: Callable[[], Moderator]) -> None:
         try:
@@ -100,10 +116,11 @@ class AnswersFilter:
         moderator: the classifier.
         mode: when text is released.
         spans: how it is cut.
+        heard: told of each judgement.
     """
 
-    def __init__(self, moderator: Moderator, mode: Mode, spans: Spans = DEFAULT_SPANS) -> None:
-        self._moderator, self._mode, self._spans = moderator, mode, spans
+    def __init__(self, moderator: Moderator, mode: Mode, spans: Spans, heard: Heard) -> None:
+        self._moderator, self._mode, self._spans, self._heard = moderator, mode, spans, heard
         self._answers: dict[int, _Answer] = {}
         self._judgements: list[Judgement] = []
 
@@ -125,8 +142,12 @@ class AnswersFilter:
 
     def _answer(self, choice: int) -> "_Answer":
         if choice not in self._answers:
-            self._answers[choice] = _Answer(choice, self._moderator, self._mode, self._spans, self._judgements.append)
+            self._answers[choice] = _Answer(choice, self._moderator, self._mode, self._spans, self._judged)
         return self._answers[choice]
+
+    def _judged(self, said: Judgement) -> None:
+        self._judgements.append(said)
+        self._heard("model", said)
 
 
 class _Answer:
@@ -202,7 +223,7 @@ def judgement(verdict: Verdict, classifier: str, start: int, end: int, withheld:
     return Judgement(new_id("verdict"), verdict.action, withheld, categories, scores, start, end, classifier)
 
 
-def why_withheld(said: VerdictView) -> str:
+def why_withheld(said: VerdictView | Judgement) -> str:
     """One line for whoever wrote the words."""
     found = ", ".join(f"{category} ({score:.2f})" for category, score in said.categories.items())
     return f"moderation blocked these words: {found}"
@@ -215,6 +236,6 @@ def view(said: Judgement, side: Side) -> VerdictView:
     return VerdictView(side=side, **fields)
 
 
-def told(said: Judgement | None) -> VerdictView | None:
+def told(said: Judgement | None, side: Side = "user") -> VerdictView | None:
     """What is told of a user's words: nothing where nothing was flagged."""
-    return view(said, "user") if said and said.action != "allow" else None
+    return view(said, side) if said and said.action != "allow" else None

@@ -19,7 +19,8 @@ from accordant.files import explain_os_errors, new_file
 from accordant.store import migrate
 from accordant.store.database import Database
 from accordant.store.ids import now
-from accordant.store.schema import Base, UtcTime
+from accordant.store.schema import Base
+from accordant.store.times import UtcTime
 
 KIND = "accordant store"
 CHUNK = 500

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
@@ -29,6 +29,10 @@ class NotFound(AccordantError):
 
 class Changed(AccordantError):
     """Somebody else changed it in between."""
+
+
+class NotText(AccordantError):
+    """A value that the database cannot store."""
 
 
 class Unusable(AccordantError):
@@ -125,6 +129,8 @@ class Database:
         except OperationalError as error:
             reason = str(error.orig).strip().splitlines()[0]
             raise Unusable(f"the database {self.name} cannot be used: {reason}") from error
+        except DataError as error:  # PostgreSQL takes no NUL, and no number beyond a column's
+            raise NotText(f"this cannot be stored: {str(error.orig).strip().splitlines()[0]}") from error
         except IntegrityError as error:
             raise Changed("somebody else wrote the same, or deleted it, at the same moment; try again") from error
 

@@ -1,38 +1,22 @@
 """Every table. A change here needs a migration (`accordant/store/migrations/versions`); a test compares the two."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from accordant.store.times import UtcTime
+
 UserRole = Literal["user", "trainer", "reviewer", "red-teamer", "admin"]
 MessageRole = Literal["user", "assistant"]
 Status = Literal["running", "done", "stopped", "failed", "lost"]
 Action = Literal["allow", "warn", "block"]
+Side = Literal["user", "model"]
 FeedbackKind = Literal["rating", "report", "choice"]
 Review = Literal["open", "accepted", "rejected"]
 WorkKind = Literal["comparison", "demonstration"]
 WorkState = Literal["open", "submitted", "skipped", "expired"]
-
-
-class UtcTime(sa.types.TypeDecorator[datetime]):
-    """Aware times, in UTC; SQLite, which has no zones, keeps them without."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """To the database."""
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """From the database."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -248,8 +232,8 @@ class EventBatch(Base):
     events: Mapped[list[dict[str, Any]]]
 
 
-class Verdict(Base):
-    """What moderation said of a message: one row, or one for each thing that was flagged.
+class Judged:
+    """What moderation said of some words.
 
     Attributes:
         action: what the policy said; a row that allows is there for reports that it should not have.
@@ -260,11 +244,7 @@ class Verdict(Base):
         end: the one after its last; what was withheld is not part of the message.
     """
 
-    __tablename__ = "verdicts"
-
     id: Mapped[str] = mapped_column(primary_key=True)
-    conversation_id: Mapped[str] = mapped_column(sa.ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
-    message_id: Mapped[str] = mapped_column(sa.ForeignKey("messages.id", ondelete="CASCADE"), index=True)
     action: Mapped[Action] = mapped_column(sa.Text())
     withheld: Mapped[bool]
     categories: Mapped[dict[str, float]]
@@ -273,6 +253,30 @@ class Verdict(Base):
     end: Mapped[int]
     classifier: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class Verdict(Judged, Base):
+    """What moderation said of a message: one row, or one for each thing that was flagged."""
+
+    __tablename__ = "verdicts"
+
+    conversation_id: Mapped[str] = mapped_column(sa.ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    message_id: Mapped[str] = mapped_column(sa.ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+
+
+class RequestVerdict(Judged, Base):
+    """What moderation flagged in a request, or its answer, whose words are stored nowhere.
+
+    Attributes:
+        key_id: the key that asked, where it was one.
+        side: who said the words.
+    """
+
+    __tablename__ = "request_verdicts"
+
+    user_id: Mapped[str] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    key_id: Mapped[str | None]
+    side: Mapped[Side] = mapped_column(sa.Text())
 
 
 class Reviewed:

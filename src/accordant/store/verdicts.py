@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from accordant.store.ids import now
-from accordant.store.schema import Action, Message, Verdict
+from accordant.store.schema import Action, Message, RequestVerdict, Side, Verdict
 
 
 class Judgement(NamedTuple):
@@ -46,6 +46,18 @@ def add(session: Session, judged: Iterable[tuple[Message, Judgement]]) -> None:
     ]
     if rows:
         session.execute(sa.insert(Verdict), rows)
+
+
+def add_of_request(session: Session, user_id: str, key_id: str | None, side: Side, judgement: Judgement) -> None:
+    """Write a verdict on words that are stored nowhere: one statement."""
+    whose = {"user_id": user_id, "key_id": key_id, "side": side, "created_at": now()}
+    session.execute(sa.insert(RequestVerdict), [judgement._asdict() | whose])
+
+
+def of_requests(session: Session, user_id: str) -> Sequence[RequestVerdict]:
+    """Those of a person's requests, the oldest first: one statement."""
+    query = sa.select(RequestVerdict).where(RequestVerdict.user_id == user_id)
+    return session.scalars(query.order_by(RequestVerdict.created_at, RequestVerdict.id)).all()
 
 
 def of_messages(session: Session, ids: Sequence[str]) -> dict[str, list[Verdict]]:

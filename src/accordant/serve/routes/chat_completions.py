@@ -28,7 +28,8 @@ async def create(body: ChatCompletionRequest, request: Request, service: Serving
     ask = await run_in_threadpool(_ask, body, service)
     try:
         end_user = body.safety_identifier or body.user or ""
-        job = await service.begin([ask], principal, _words(body), "messages", end_user=end_user)
+        answers = [message.content for message in body.messages if message.role == "assistant"]
+        job = await service.begin([ask], principal, _words(body), "messages", end_user=end_user, answers=answers)
     except AccordantError as error:
         if ask.schema is not None and type(error) is AccordantError:
             raise Fault(str(error), "response_format") from None

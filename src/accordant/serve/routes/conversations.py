@@ -80,7 +80,7 @@ async def create_conversation(
     asked: NewConversation, who: Signed, database: DatabaseDep, talk: DialogueDep
 ) -> ConversationView:
     """Begin a conversation."""
-    await talk.check_system(asked.system)
+    await talk.check_system(who, asked.system)
     return await run_in_threadpool(_create, asked, who.user_id, database)
 
 
