@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Open, Serve
+from driving import CHROMIUM, Open, Serve
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.serve.live import live
 
@@ -16,10 +16,10 @@ from accordant.serve.app import create_app
 from accordant.serve.moderation import Moderation
 from accordant.serve.page_files import is_built
 from accordant.serve.requests import Figure
+from accordant.serve.settings import ServeSettings
 from accordant.store.database import Database
 from accordant.testing.scripted import ScriptedEngine
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 MEASURED = {
     "premises_challenged": Figure(value=0.1, low=0.03, high=0.26, n=30),
     "harmful_refused": Figure(value=0.79, low=0.67, high=0.88, n=53),
@@ -63,6 +63,7 @@ def serve(database: Database) -> Iterator[Serve]:
             delay: float = 0.0,
             accounts: bool = False,
             moderation: Moderation | None = None,
+            settings: ServeSettings | None = None,
         ) -> str:
             app = create_app(
                 ScriptedEngine(replies, delay),
@@ -71,6 +72,7 @@ def serve(database: Database) -> Iterator[Serve]:
                 measured=MEASURED,
                 access=Access(database, accounts, "s" * 32),
                 moderation=moderation,
+                settings=settings,
             )
             return stack.enter_context(live(app))
 
@@ -84,7 +86,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
     complaints: list[str] = []
 
     def open_address(address: str, **options: Any) -> Page:
-        context = browser.new_context(locale=options.pop("locale", "en-GB"), **options)
+        context = browser.new_context(base_url=address, locale=options.pop("locale", "en-GB"), **options)
         contexts.append(context)
         context.set_default_timeout(10_000)
         page = context.new_page()

@@ -1,8 +1,11 @@
 """What a person does with the page."""
 
+import shutil
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 Serve = Callable[..., str]
 Open = Callable[..., Page]

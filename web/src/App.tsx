@@ -1,5 +1,5 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { useCallback, useEffect, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
 import { SignIn } from "@/account/SignIn";
 import { forgetSession, useSession } from "@/account/session";
@@ -15,6 +15,9 @@ import { Notice } from "@/parts/Notice";
 
 /** What no other try would mend is not tried again. */
 const mayPass = (error: unknown) => !(error instanceof Failure) || error.status === 0 || error.status >= 500;
+
+/** Most people never teach: they do not load it either. */
+const LabellingPage = lazy(() => import("@/labelling/LabellingPage"));
 
 const client = new QueryClient({
   defaultOptions: {
@@ -55,6 +58,11 @@ function Gate() {
   if (!me) return <SignIn title={about?.title ?? "Accordant"} />;
   return (
     <Switch>
+      <Route path="/label/*?">
+        <Suspense>
+          <LabellingPage />
+        </Suspense>
+      </Route>
       <Route path="/chat/:id?">{({ id }) => <Chat id={id ?? null} />}</Route>
       <Route>
         <Redirect to="/chat" replace />

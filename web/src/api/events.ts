@@ -49,20 +49,10 @@ async function* connection(address: string, signal: AbortSignal) {
   try {
     const response = await fetch(address, { signal: control.signal });
     if (!response.ok || !response.body) throw await failureOf(response);
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
+    yield* eventsOf<Event>(response.body, () => {
       clearTimeout(silence);
       silence = setTimeout(end, LONGEST_SILENCE);
-      const parts = (rest + value).split("\n\n");
-      rest = parts.pop() ?? "";
-      for (const part of parts) {
-        const found = parse(part);
-        if (found) yield found;
-      }
-    }
+    });
   } finally {
     clearTimeout(silence);
     signal.removeEventListener("abort", end);
@@ -70,8 +60,30 @@ async function* connection(address: string, signal: AbortSignal) {
   }
 }
 
+type Numbered<Kind> = { id: number | null; event: Kind };
+
+/** Events of a stream as they come; `alive` is told of every sign of life. */
+export async function* eventsOf<Kind>(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  alive = () => {},
+): AsyncGenerator<Numbered<Kind>> {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    alive();
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop() ?? "";
+    for (const part of parts) {
+      const found = parse<Kind>(part);
+      if (found) yield found;
+    }
+  }
+}
+
 /** One event of the stream; null for a sign of life. */
-export function parse(part: string): { id: number | null; event: Event } | null {
+export function parse<Kind>(part: string): Numbered<Kind> | null {
   let id: number | null = null;
   let data: string | null = null;
   for (const line of part.split("\n")) {
@@ -81,7 +93,8 @@ export function parse(part: string): { id: number | null; event: Event } | null 
   return data === null ? null : { id, event: JSON.parse(data) };
 }
 
-function pause(seconds: number, signal: AbortSignal): Promise<void> {
+/** So many seconds, or until the machine is online again. */
+export function pause(seconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const over = () => {
       clearTimeout(timer);

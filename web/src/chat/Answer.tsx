@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "react";
 import { retryNow } from "@/api/events";
 import type { MessageView } from "@/api/schema";
+import { Feedback } from "@/feedback/Feedback";
 import { useWords, type Words } from "@/i18n";
 import { Markdown } from "@/markdown/Markdown";
 import { useAnnounce } from "@/parts/Announcer";
@@ -29,7 +30,7 @@ export function Answer({ conversation, message, actions }: Props) {
         <Markdown text={text} open={running} />
       </ErrorBoundary>
       {running ? <Phase phase={live.phase} /> : <Ending message={message} />}
-      <Verdicts verdicts={running ? live.verdicts : message.verdicts} />
+      <Verdicts verdicts={running ? live.verdicts : message.verdicts} of={{ conversation, message: message.id }} />
       {!running && (
         <div className="actions">
           <Versions id={message.id} siblings={message.siblings} onShow={actions.show} />
@@ -43,6 +44,7 @@ export function Answer({ conversation, message, actions }: Props) {
             <Icon name="again" />
             <span>{words.regenerate}</span>
           </button>
+          <Feedback conversation={conversation} message={message} />
         </div>
       )}
     </article>

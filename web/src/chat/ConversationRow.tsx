@@ -1,11 +1,9 @@
-import { type SyntheticEvent, useState } from "react";
+import { useState } from "react";
 import { Link } from "wouter";
 import type { ConversationView } from "@/api/schema";
 import { useWords } from "@/i18n";
-import { Dialog } from "@/parts/Dialog";
-import { sayFailure } from "@/parts/failure";
+import { Asking } from "@/parts/Asking";
 import { Menu, MenuItem } from "@/parts/Menu";
-import { Notice } from "@/parts/Notice";
 import { useChanges } from "./data";
 
 type Props = { conversation: ConversationView; current: boolean; onGone: () => void };
@@ -42,9 +40,9 @@ export function ConversationRow({ conversation, current, onGone }: Props) {
           title={words.rename}
           verb={words.rename}
           onClose={done}
-          onDo={(given) => change(conversation.id, { title: given })}
+          onDo={(given) => change(conversation.id, { title: String(given.get("title")) })}
         >
-          <input name="text" defaultValue={conversation.title} maxLength={200} required aria-label={words.newTitle} />
+          <input name="title" defaultValue={conversation.title} maxLength={200} required aria-label={words.newTitle} />
         </Asking>
       )}
       {doing === "delete" && (
@@ -62,45 +60,5 @@ export function ConversationRow({ conversation, current, onGone }: Props) {
         </Asking>
       )}
     </li>
-  );
-}
-
-type AskingProps = {
-  title: string;
-  verb: string;
-  danger?: boolean;
-  children: React.ReactNode;
-  onClose: () => void;
-  onDo: (text: string) => Promise<unknown>;
-};
-
-/** A dialog that does something or says why it could not. */
-function Asking({ title, verb, danger = false, children, onClose, onDo }: AskingProps) {
-  const words = useWords();
-  const [failure, setFailure] = useState<unknown>(null);
-  const submit = async (event: SyntheticEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    try {
-      await onDo(String(new FormData(event.currentTarget).get("text") ?? ""));
-      onClose();
-    } catch (error) {
-      setFailure(error);
-    }
-  };
-  return (
-    <Dialog title={title} onClose={onClose}>
-      <form onSubmit={submit}>
-        {children}
-        {failure !== null && <Notice>{sayFailure(failure, words)}</Notice>}
-        <div className="choices">
-          <button type="button" className="plain" onClick={onClose}>
-            {words.cancel}
-          </button>
-          <button type="submit" className={danger ? "main danger" : "main"}>
-            {verb}
-          </button>
-        </div>
-      </form>
-    </Dialog>
   );
 }

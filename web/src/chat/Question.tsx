@@ -7,8 +7,10 @@ import type { Actions } from "./actions";
 import { Verdicts } from "./Verdicts";
 import { Versions } from "./Versions";
 
+type Props = { conversation: string; message: MessageView; actions: Actions };
+
 /** What the user said, with the way to say it otherwise. */
-export function Question({ message, actions }: { message: MessageView; actions: Actions }) {
+export function Question({ conversation, message, actions }: Props) {
   const words = useWords();
   const [editing, setEditing] = useState(false);
   const pencil = useRef<HTMLButtonElement>(null);
@@ -30,7 +32,7 @@ export function Question({ message, actions }: { message: MessageView; actions: 
   return (
     <article className="question" aria-label={words.you}>
       <p dir="auto">{message.content}</p>
-      <Verdicts verdicts={message.verdicts} />
+      <Verdicts verdicts={message.verdicts} of={{ conversation, message: message.id }} />
       <div className="actions">
         <Versions id={message.id} siblings={message.siblings} onShow={actions.show} />
         <CopyButton text={message.content} />

@@ -2,6 +2,7 @@ import { useDeferredValue, useEffect, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { useSession, useSignIn } from "@/account/session";
 import { useWords } from "@/i18n";
+import { TeachLink } from "@/labelling/TeachLink";
 import { useAbout } from "@/parts/about";
 import { sayFailure } from "@/parts/failure";
 import { Icon, Mark } from "@/parts/Icon";
@@ -48,6 +49,7 @@ export function Sidebar({ chosen, open, onClose }: Props) {
           <Icon name="plus" /> {words.newChat}
         </Link>
         <Conversations chosen={chosen} />
+        <TeachLink />
         <div className="preferences">
           <LanguageChoice />
           <ThemeChoice />

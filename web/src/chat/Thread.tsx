@@ -18,7 +18,7 @@ export function Thread({ page, actions }: Props) {
       {messages.map((message) => (
         <Fragment key={message.id}>
           {message.role === "user" ? (
-            <Question message={message} actions={actions} />
+            <Question conversation={conversation.id} message={message} actions={actions} />
           ) : (
             <Answer conversation={conversation.id} message={message} actions={actions} />
           )}

@@ -1,19 +1,24 @@
 import type { VerdictView } from "@/api/schema";
+import type { Subject } from "@/feedback/data";
+import { useObjection } from "@/feedback/useObjection";
 import { useWords, type Words } from "@/i18n";
 import { Notice } from "@/parts/Notice";
 
 /** What the filter said of a message: what it kept back, or only warns of. */
-export function Verdicts({ verdicts }: { verdicts: VerdictView[] }) {
+export function Verdicts({ verdicts, of }: { verdicts: VerdictView[]; of: Subject }) {
+  return verdicts.map((verdict) => <Verdict key={verdict.id} verdict={verdict} of={of} />);
+}
+
+function Verdict({ verdict, of }: { verdict: VerdictView; of: Subject }) {
   const words = useWords();
-  return verdicts.map((verdict) => {
-    const kept = verdict.side === "user" ? words.filter.questionBlocked : words.filter.answerBlocked;
-    const say = verdict.withheld ? kept : words.filter.warned;
-    return (
-      <Notice key={verdict.id} kind="filter">
-        {say(named(verdict, words))}
-      </Notice>
-    );
-  });
+  const { action, note } = useObjection(of, verdict);
+  const kept = verdict.side === "user" ? words.filter.questionBlocked : words.filter.answerBlocked;
+  const say = verdict.withheld ? kept : words.filter.warned;
+  return (
+    <Notice kind="filter" action={action}>
+      {say(named(verdict, words))} {note}
+    </Notice>
+  );
 }
 
 /** The categories of a verdict, the most probable first. */

@@ -1,3 +1,5 @@
+import { feedback, labelling } from "./en.teaching";
+
 // Every sentence of the page. The other languages have this type, so a missing one does not compile.
 
 const s = (count: number, one: string, many: string) => (count === 1 ? one : many);
@@ -151,6 +153,9 @@ export const en = {
   invitationHelp: "Leave it empty where signing up is open to everyone.",
   haveAccount: "I have an account",
   noAccount: "I have no account",
+
+  feedback,
+  labelling,
 };
 
 export type Words = typeof en;

@@ -1,4 +1,5 @@
 import type { Words } from "./en";
+import { feedback, labelling } from "./id.teaching";
 
 export const id: Words = {
   code: "id",
@@ -146,4 +147,7 @@ export const id: Words = {
   invitationHelp: "Kosongkan bila pendaftaran terbuka untuk semua orang.",
   haveAccount: "Saya punya akun",
   noAccount: "Saya belum punya akun",
+
+  feedback,
+  labelling,
 };

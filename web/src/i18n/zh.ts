@@ -1,4 +1,5 @@
 import type { Words } from "./en";
+import { feedback, labelling } from "./zh.teaching";
 
 export const zh: Words = {
   code: "zh",
@@ -140,4 +141,7 @@ export const zh: Words = {
   invitationHelp: "如果注册对所有人开放，可以留空。",
   haveAccount: "我已有账号",
   noAccount: "我还没有账号",
+
+  feedback,
+  labelling,
 };
