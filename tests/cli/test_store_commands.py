@@ -13,7 +13,7 @@ from accordant.cli import app, store
 from accordant.errors import AccordantError
 from accordant.store import keys, passwords, users
 from accordant.store.database import Database
-from accordant.store.migrate import downgrade
+from accordant.store.migrate import downgrade, newest
 
 assert store  # registers the commands
 PASSWORD = "correct horse\n"
@@ -85,12 +85,12 @@ def test_backup_and_restore_round_trip(tmp_path: Path) -> None:
 
 def test_upgrade_says_from_where_to_where(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    assert run("store", "upgrade", "--database", url, home=tmp_path).endswith("new -> 0002")
+    assert run("store", "upgrade", "--database", url, home=tmp_path).endswith(f"new -> {newest()}")
     assert run("store", "upgrade", "--database", url, home=tmp_path).endswith("is up to date")
     downgrade(Database(url), "0001")
     with pytest.raises(AccordantError, match="run accordant store upgrade"):
         run("user", "list", "--database", url, home=tmp_path)
-    assert run("store", "upgrade", "--database", url, home=tmp_path).endswith("0001 -> 0002")
+    assert run("store", "upgrade", "--database", url, home=tmp_path).endswith(f"0001 -> {newest()}")
     assert run("user", "list", "--database", url, home=tmp_path).startswith("local")
 
 
