@@ -40,7 +40,9 @@ class Gated(ScriptedEngine):
     def serve(self, source: Callable[[int], list[ScriptedRequest]]) -> Generator[list[ScriptedRow], None, None]:
         for rows in super().serve(source):
             yield rows
+            end = time.monotonic() + 60  # a test that fails shall not hang
             while (live := [row for row in rows if not row.over]) and not self.gate.wait(0.01):
+                assert time.monotonic() < end
                 yield live  # with nothing new, so that they can be stopped
 
 

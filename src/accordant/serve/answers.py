@@ -192,7 +192,8 @@ class Answers:
         looked = -UPKEEP_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), STORE_SECONDS)
+                async with asyncio.timeout(STORE_SECONDS):  # wait_for of Python 3.11 can swallow the end of this task
+                    await self._hurry.wait()
             self._hurry.clear()
             await self._write_down()
             if time.monotonic() - looked > UPKEEP_SECONDS:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as TimedOut
 from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
@@ -21,6 +22,11 @@ PRAGMAS = (
     "busy_timeout = 10000",
     "secure_delete = ON",  # what is deleted is overwritten
 )
+
+
+WAIT_SECONDS = 10.0
+"""So long somebody waits for others: for a connection, a turn to write, a lock. Then they are told."""
+MOST_CONNECTIONS = 48
 
 
 class NotFound(AccordantError):
@@ -57,16 +63,21 @@ class Database:
             self.is_sqlite = place.get_backend_name() == "sqlite"
             if self.is_sqlite and place.database in (None, "", ":memory:"):
                 raise AccordantError("the database must be a file: sqlite:///FILE")
-            self.engine = sa.create_engine(place, pool_size=8, max_overflow=40)
+            self.engine = sa.create_engine(
+                place,
+                pool_size=min(8, MOST_CONNECTIONS),
+                max_overflow=max(0, MOST_CONNECTIONS - 8),
+                pool_timeout=WAIT_SECONDS,
+                connect_args={} if self.is_sqlite else _patience(place),
+            )
         except (ArgumentError, NoSuchModuleError) as error:
             raise AccordantError(f"{url} is no database URL: use sqlite:///FILE or postgresql://...") from error
         except ModuleNotFoundError as error:
             raise AccordantError(f'{error.name} is missing; install it: pip install "accordant[postgres]"') from None
         self.name = place.render_as_string(hide_password=True)
-        self._writing: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        # SQLite lets one write at a time; in one process a lock is a fairer line than its waiting and trying again.
+        self._one_writes = threading.Lock()
         if self.is_sqlite:
-            # SQLite lets one write at a time; in one process a lock is a fairer line than its waiting and trying again.
-            self._writing = threading.Lock()
             sa.event.listen(self.engine, "connect", _set_up)
             sa.event.listen(self.engine, "begin", _begin)
             path = Path(str(place.database))
@@ -88,7 +99,7 @@ class Database:
         """A transaction: committed and on the disk when the block has ended well, else rolled back."""
         with (
             self._explained(),
-            self._writing,
+            self._turn(),
             Session(self._writer, expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -97,7 +108,7 @@ class Database:
     @contextlib.contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         """A bare connection in a transaction that writes, for migrations and restoring."""
-        with self._explained(), self._writing, self._writer.begin() as connection:
+        with self._explained(), self._turn(), self._writer.begin() as connection:
             yield connection
 
     def forget_deleted(self) -> None:
@@ -107,7 +118,7 @@ class Database:
         """
         if not self.is_sqlite:
             return
-        with self._writing, contextlib.closing(self.engine.raw_connection()) as connection:
+        with self._turn(), contextlib.closing(self.engine.raw_connection()) as connection:
             connection.execute("PRAGMA busy_timeout = 500")
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute("PRAGMA busy_timeout = 10000")
@@ -123,9 +134,24 @@ class Database:
         self.engine.dispose()
 
     @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The only writer to SQLite in this process; PostgreSQL takes many."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._one_writes.acquire(timeout=WAIT_SECONDS):
+            raise Unusable(f"the database {self.name} is busy: another write takes more than {WAIT_SECONDS:.0f} s")
+        try:
+            yield
+        finally:
+            self._one_writes.release()
+
+    @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except TimedOut as error:
+            raise Unusable(f"the database {self.name} has no free connection: {MOST_CONNECTIONS} are in use") from error
         except OperationalError as error:
             reason = str(error.orig).strip().splitlines()[0]
             raise Unusable(f"the database {self.name} cannot be used: {reason}") from error
@@ -139,6 +165,17 @@ def insert_into(session: Session, table: type[Any]) -> Any:
     """An INSERT that knows what to do on conflict, which both databases have and SQLAlchemy keeps apart."""
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     return dialect.insert(table)
+
+
+def _patience(place: sa.URL) -> dict[str, Any]:
+    """How long PostgreSQL's client and server wait, in words that the URL may overrule."""
+    milliseconds = int(WAIT_SECONDS * 1000)
+    known = {
+        "connect_timeout": int(max(WAIT_SECONDS, 2)),
+        "tcp_user_timeout": milliseconds,  # a server that went away without a word
+        "options": f"-c lock_timeout={milliseconds}",
+    }
+    return {name: value for name, value in known.items() if name not in place.query}
 
 
 def _set_up(connection: Any, _: object) -> None:
