@@ -4,10 +4,9 @@ from playwright.sync_api import Page
 from tests.serve.live import until
 
 from accordant.labelling.settings import LabellingSettings
-from accordant.serve.settings import ServeSettings
 
 ALTERNATIVES = ["It is wet.", "It is cold.", "It is grey.", "It is loud."]
-ONLY_NEW = ServeSettings(labelling=LabellingSettings(gold_share=0.0, repeat_share=0.0, overlap_share=0.0))
+ONLY_NEW = LabellingSettings(gold_share=0.0, repeat_share=0.0, overlap_share=0.0)
 
 
 def conversation(page: Page, *questions: str) -> str:

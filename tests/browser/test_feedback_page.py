@@ -1,11 +1,14 @@
 """What readers say of answers, as they say it."""
 
+import secrets
 from typing import Any
 
+import pytest
 from driving import Open, Serve, answered, ask
 from playwright.sync_api import Page, expect
 
 from accordant.serve.moderation import Moderation
+from accordant.store import conversations
 from accordant.testing.moderation import WordModerator
 
 
@@ -67,6 +70,18 @@ def test_the_second_answer_is_compared_with_the_first(serve: Serve, open_page: O
     comparison.get_by_role("button", name="worse").click()
     expect(comparison.get_by_role("button", name="worse")).to_have_attribute("aria-pressed", "true")
     assert said(page, "choice") == [choice | {"preferred": "left"}]
+
+
+def test_sometimes_a_second_answer_is_offered(serve: Serve, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "new_id", lambda kind: f"{kind}_A{secrets.token_urlsafe(16)}")
+    page = open_page(serve(["one", "two"]))
+    ask(page, "Count")
+    answered(page)
+    page.get_by_role("button", name="See a second answer and choose").click()
+    expect(page.locator("article.answer .prose")).to_have_text("two")
+    page.get_by_role("button", name="worse").click()
+    expect(page.get_by_role("button", name="worse")).to_have_attribute("aria-pressed", "true")
+    assert [one["preferred"] for one in said(page, "choice")] == ["left"]
 
 
 def test_the_filter_is_told_that_it_is_wrong_or_has_missed_something(serve: Serve, open_page: Open) -> None:

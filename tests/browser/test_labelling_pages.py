@@ -18,6 +18,7 @@ from teaching import ALTERNATIVES, ONLY_NEW, conversation
 
 from accordant.data.load import load_comparisons
 from accordant.labelling.build import build_data
+from accordant.serve.settings import ServeSettings
 from accordant.store import passwords, users
 from accordant.store.database import Database
 from accordant.store.ids import now
@@ -51,7 +52,7 @@ def back_to(page: Page, goal: Locator) -> None:
 
 def ranking(serve: Serve, open_page: Open, **options: Any) -> Page:
     """A page with answers to rank."""
-    page = open_page(serve(["It rains.", *ALTERNATIVES], settings=ONLY_NEW), **options)
+    page = open_page(serve(["It rains.", *ALTERNATIVES], settings=ServeSettings(labelling=ONLY_NEW)), **options)
     conversation(page, "How is the weather?")
     page.goto("/label/compare")
     expect(page.locator(".card")).to_have_count(4)
@@ -155,6 +156,18 @@ def test_work_that_was_left_alone_and_given_away_is_said_so(serve: Serve, open_p
     expect(page.get_by_role("heading", name="There is nothing to rank just now.")).to_be_visible()
 
 
+def test_who_comes_back_late_is_told_and_goes_on(serve: Serve, open_page: Open) -> None:
+    short = ServeSettings(labelling=ONLY_NEW.model_copy(update={"lease_minutes": 0.05}))
+    page = open_page(serve(["It rains.", *ALTERNATIVES], settings=short))
+    conversation(page, "How is the weather?")
+    page.goto("/label/compare")
+    late = page.get_by_role("alert").filter(has_text="You have been away for a while")
+    expect(late).to_be_visible()
+    late.get_by_role("button", name="Go on with it").click()
+    expect(late).to_have_count(0)
+    expect(saved(page)).to_be_visible()
+
+
 @pytest.fixture
 def doomed(browser: Browser, tmp_path: Path) -> Iterator[tuple[Browser, "subprocess.Popen[bytes]"]]:
     """A browser that can be killed."""
@@ -177,7 +190,7 @@ def doomed(browser: Browser, tmp_path: Path) -> Iterator[tuple[Browser, "subproc
 def test_a_browser_that_is_killed_in_mid_ranking_loses_nothing(
     serve: Serve, open_page: Open, doomed: tuple[Browser, "subprocess.Popen[bytes]"]
 ) -> None:
-    address = serve(["It rains.", *ALTERNATIVES], settings=ONLY_NEW)
+    address = serve(["It rains.", *ALTERNATIVES], settings=ServeSettings(labelling=ONLY_NEW))
     conversation(open_page(address), "How is the weather?")
     browser, process = doomed
     page = browser.new_context(locale="en-GB").new_page()
@@ -305,7 +318,7 @@ def test_a_thumb_and_a_ranking_reach_the_rows_of_the_next_data(
     serve: Serve, open_page: Open, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path / "workspace"))
-    page = open_page(serve(["It rains.", "It pours.", *ALTERNATIVES], settings=ONLY_NEW))
+    page = open_page(serve(["It rains.", "It pours.", *ALTERNATIVES], settings=ServeSettings(labelling=ONLY_NEW)))
     page.get_by_role("switch", name="May be used for training").click()
     ask(page, "How is the weather?")
     answered(page)

@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from teaching import ONLY_NEW, conversation
 from test_looks import LOOKS, look
 
+from accordant.serve.settings import ServeSettings
+
 ANSWERS = [
     "Rain is water that **falls from clouds**. Warm air carries vapour up, where it cools into drops that grow until "
     "they are too heavy to stay.",
@@ -41,7 +43,7 @@ def test_everybody_can_say_what_they_think(name: str, options: dict[str, Any], s
 
 @ON_ALL
 def test_everybody_can_rank(name: str, options: dict[str, Any], serve: Serve, open_page: Open) -> None:
-    page = open_page(serve(["It rains.", *ANSWERS], settings=ONLY_NEW), **options)
+    page = open_page(serve(["It rains.", *ANSWERS], settings=ServeSettings(labelling=ONLY_NEW)), **options)
     conversation(page, "Why does it rain?", "Can you explain that to me a little better?")
     page.goto("/label/compare")
     expect(page.locator(".card")).to_have_count(4)

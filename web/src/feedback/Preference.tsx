@@ -1,4 +1,6 @@
+import { useState } from "react";
 import type { Choice, MessageView } from "@/api/schema";
+import { useChanges } from "@/chat/data";
 import { useWords } from "@/i18n";
 import { useChosen, useSaying } from "./data";
 
@@ -7,13 +9,40 @@ type Props = { conversation: string; message: MessageView; onFailure: (error: un
 const ORDER = ["better", "same", "worse", "bothBad"] as const;
 const PREFERRED = { better: "right", same: "tie", worse: "left", bothBad: "neither" } as const;
 
-/** Whether an answer is better than the version before it, where there is one. */
+/** Whether an answer is better than the version before it; where there is none, sometimes the offer to get one. */
 export function Preference({ conversation, message: { id, siblings }, onFailure }: Props) {
+  const before = siblings[siblings.indexOf(id) - 1];
+  if (before) return <Compared conversation={conversation} before={before} id={id} onFailure={onFailure} />;
+  if (siblings.length > 1 || !isOffered(id)) return null;
+  return <Offer conversation={conversation} id={id} onFailure={onFailure} />;
+}
+
+/** Of one answer in eight, always the same: ids are random. */
+export const isOffered = (message: string) => /^msg_[A-H]/.test(message);
+
+type PairProps = { conversation: string; id: string; onFailure: (error: unknown) => void };
+
+function Offer({ conversation, id, onFailure }: PairProps) {
   const say = useWords().feedback;
-  const before = siblings[siblings.indexOf(id) - 1] ?? "";
+  const { again } = useChanges();
+  const [busy, setBusy] = useState(false);
+  const ask = () => {
+    setBusy(true);
+    again(conversation, id)
+      .catch(onFailure)
+      .finally(() => setBusy(false));
+  };
+  return (
+    <button type="button" className="quiet small offer" disabled={busy} onClick={ask}>
+      {say.offer}
+    </button>
+  );
+}
+
+function Compared({ conversation, before, id, onFailure }: PairProps & { before: string }) {
+  const say = useWords().feedback;
   const given = useChosen(conversation, before, id);
   const { choose, withdraw } = useSaying(conversation);
-  if (!before) return null;
   const chosen = given && seenFrom(given.said, before);
   const press = (how: (typeof ORDER)[number]) => {
     const said: Choice = { kind: "choice", left: before, right: id, preferred: PREFERRED[how] };
@@ -39,7 +68,7 @@ export function Preference({ conversation, message: { id, siblings }, onFailure 
 }
 
 /** What was preferred, with `before` on the left. */
-function seenFrom({ left, preferred }: Choice, before: string): Choice["preferred"] {
+export function seenFrom({ left, preferred }: Choice, before: string): Choice["preferred"] {
   if (left === before || preferred === "tie" || preferred === "neither") return preferred;
   return preferred === "left" ? "right" : "left";
 }

@@ -19,6 +19,7 @@ export const feedback = {
   wrong: "This is wrong",
   objected: "You said that this is wrong.",
   takeBack: "Take back",
+  offer: "See a second answer and choose",
   compared: "Compared with the version before, this answer is",
   comparedAs: { better: "better", same: "just as good", worse: "worse", bothBad: "both are bad" },
 };

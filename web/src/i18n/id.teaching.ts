@@ -17,6 +17,7 @@ export const feedback: Words["feedback"] = {
   wrong: "Ini keliru",
   objected: "Anda mengatakan bahwa ini keliru.",
   takeBack: "Tarik kembali",
+  offer: "Lihat jawaban kedua dan pilih",
   compared: "Dibandingkan versi sebelumnya, jawaban ini",
   comparedAs: { better: "lebih baik", same: "sama baiknya", worse: "lebih buruk", bothBad: "keduanya buruk" },
 };

@@ -17,6 +17,7 @@ export const feedback: Words["feedback"] = {
   wrong: "这样判断不对",
   objected: "你说过这样判断不对。",
   takeBack: "撤回",
+  offer: "看看第二个回答，再作选择",
   compared: "与上一个版本相比，这个回答",
   comparedAs: { better: "更好", same: "一样好", worse: "更差", bothBad: "两个都不好" },
 };

@@ -58,7 +58,8 @@ export function Comparison({ work, onOver }: { work: ComparisonView; onOver: () 
   const canUndo = view.undo_steps > 0 || !progress.saved;
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const inText = event.target instanceof HTMLTextAreaElement || (event.target as Element).closest("dialog");
+    if ((event.target as Element).closest("dialog")) return;
+    const inText = event.target instanceof HTMLTextAreaElement;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit();
     else if (inText || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.key === "u" && canUndo) steps.undo();
