@@ -544,6 +544,27 @@ def test_labelling_takes_at_most_five_statements(serve: Serve, database: Databas
         assert 1 <= counts["asked"] <= 5, (name, counts)
 
 
+def test_own_work_is_in_the_own_export_and_nobody_elses(serve: Serve, trainers: None) -> None:
+    owner = log_in(serve(ScriptedEngine(REPLIES, rows=4), accounts=True, settings=settings()), "eve")
+    consenting(owner, "a secret question of eve")
+    ada, ben = log_in(owner, "ada"), log_in(owner, "ben")
+    ranked = rank(ada)
+    written = post(ada, "demonstrations", 201)
+    asked = {"role": "user", "content": "Wat is regen?"}
+    suggestions(ada, written["id"], messages=[asked], count=2)
+    put(ada, f"demonstrations/{written['id']}", revision=0, value={"messages": [asked]})
+    found = ada.get("/api/me/export").json()["work"]
+    assert [(one["id"], one["kind"], one["state"]) for one in found] == [
+        (ranked["id"], "comparison", "submitted"),
+        (written["id"], "demonstration", "open"),
+    ]
+    assert found[0]["value"]["tiers"] == ranked["value"]["tiers"]
+    assert found[1]["value"]["messages"] == [asked]
+    assert len(found[1]["suggestions"]) == 2
+    assert "secret" not in ada.get("/api/me/export").text
+    assert ben.get("/api/me/export").json()["work"] == []
+
+
 def test_a_busy_model_says_so(serve: Serve) -> None:
     engine = Gated(list(REPLIES))
     engine.gate.set()

@@ -238,6 +238,12 @@ def suggestions(session: Session, annotation_id: str) -> dict[str, Suggestion]:
     return {suggestion.id: suggestion for suggestion in found}
 
 
+def ids_of(session: Session, user_id: str) -> Sequence[str]:
+    """All work of a person, oldest first."""
+    query = sa.select(Annotation.id).where(Annotation.user_id == user_id)
+    return session.scalars(query.order_by(Annotation.begun_at, Annotation.id)).all()
+
+
 def _works() -> sa.Select[Any]:
     steps = sa.select(sa.func.count()).where(Draft.annotation_id == Annotation.id).correlate(Annotation)
     query = sa.select(Annotation, Task, steps.scalar_subquery()).select_from(Annotation)

@@ -5,15 +5,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from accordant.store import conversations, feedback, keys, usage, verdicts
-from accordant.store.schema import Generation, Message, User
+from accordant.store import annotations, conversations, feedback, keys, usage, verdicts
+from accordant.store.database import NotFound
+from accordant.store.schema import Annotation, Generation, Message, User
 
 _SAID = ("id", "action", "withheld", "categories", "scores", "start", "end", "classifier")
 _MADE_BY = ("model", "temperature", "top_p", "max_tokens", "seed", "turns_left_out", "status", "finish", "error")
 
 
 def account(session: Session, user: User) -> dict[str, Any]:
-    """The account itself: name, roles, keys (never their secrets), usage."""
+    """The account itself: name, roles, keys (never their secrets), usage, verdicts on requests that are not stored."""
     return {
         "id": user.id,
         "name": user.name,
@@ -40,6 +41,14 @@ def account(session: Session, user: User) -> dict[str, Any]:
                 "answer_tokens": row.answer_tokens,
             }
             for row, _ in usage.of_user(session, user.id)
+        ],
+        "verdicts": [
+            {
+                **{name: getattr(one, name) for name in (*_SAID, "side")},
+                "key": one.key_id,
+                "created_at": one.created_at.isoformat(),
+            }
+            for one in verdicts.of_requests(session, user.id)
         ],
     }
 
@@ -81,6 +90,37 @@ def conversation(session: Session, user_id: str, conversation_id: str) -> dict[s
         "feedback": [
             {"id": row.id, "message": row.message_id, "other": row.other_id, **row.value}
             for row in feedback.of_conversation(session, user_id, conversation_id)
+        ],
+    }
+
+
+def work(session: Session, user_id: str, annotation_id: str) -> dict[str, Any]:
+    """A ranking or a demonstration of this person, with what the model suggested for it.
+
+    What was ranked may be of somebody else's conversation and is not this person's to take: a ranking names the places
+    at which the answers were shown.
+
+    Raises:
+        NotFound: when it is not this person's.
+    """
+    found = session.get(Annotation, annotation_id)
+    if found is None or found.user_id != user_id:
+        raise NotFound("there is no such work")
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "task": found.task_id,
+        "state": found.state,
+        "skip_reason": found.skip_reason,
+        "value": found.value,
+        "seconds": found.seconds,
+        "begun_at": found.begun_at.isoformat(),
+        "ended_at": found.ended_at.isoformat() if found.ended_at else None,
+        "review": found.review,
+        "review_reason": found.review_reason,
+        "suggestions": [
+            {"id": one.id, "model": one.model, "sampling": one.sampling, "content": one.content}
+            for one in annotations.suggestions(session, annotation_id).values()
         ],
     }
 

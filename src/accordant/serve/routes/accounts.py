@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from accordant.records import Record
 from accordant.serve.access import Access, Principal
 from accordant.serve.deps import AccessDep, Admin, DatabaseDep, DialogueDep, InPerson, Signed
-from accordant.store import audit, conversations, export, invitations, logins, passwords, settings, users
+from accordant.store import annotations, audit, conversations, export, invitations, logins, passwords, settings, users
 from accordant.store.database import Database, NotFound
 from accordant.store.schema import User, UserRole
 from accordant.store.settings import AccountSettings
@@ -282,15 +282,18 @@ def _document(database: Database, user_id: str) -> Iterator[str]:
     """Piece by piece, each from a session of its own: a slow reader holds nothing up."""
     with database.read() as session:
         account = export.account(session, _row(session.get(User, user_id)))
-        own = conversations.ids_of(session, user_id)
-    yield '{"account": ' + json.dumps(account, ensure_ascii=False) + ', "conversations": ['
-    between = ""
-    for one in own:
-        with database.read() as session:
-            try:
-                document = export.conversation(session, user_id, one)
-            except NotFound:  # deleted in the meantime
-                continue
-        yield between + json.dumps(document, ensure_ascii=False)
-        between = ",\n"
-    yield "]}\n"
+        talks, works = conversations.ids_of(session, user_id), annotations.ids_of(session, user_id)
+    yield '{"account": ' + json.dumps(account, ensure_ascii=False)
+    for name, ids, read in (("conversations", talks, export.conversation), ("work", works, export.work)):
+        yield f', "{name}": ['
+        between = ""
+        for one in ids:
+            with database.read() as session:
+                try:
+                    document = read(session, user_id, one)
+                except NotFound:  # deleted in the meantime
+                    continue
+            yield between + json.dumps(document, ensure_ascii=False)
+            between = ",\n"
+        yield "]"
+    yield "}\n"
