@@ -25,13 +25,16 @@ export function Feedback({ conversation, message }: Props) {
   const [failure, setFailure] = useState<unknown>(null);
   const rating: Rating = given?.said ?? { kind: "rating" };
 
-  const attempt = async (work: () => Promise<unknown>, thankful = true) => {
+  /** Whether it came through. */
+  const attempt = async (work: () => Promise<unknown>, thankful = true): Promise<boolean> => {
     setFailure(null);
     try {
       await work();
       setThanks(thankful);
+      return true;
     } catch (error) {
       setFailure(error);
+      return false;
     }
   };
   const takeBack = () => attempt(() => (given ? withdraw(given.id) : Promise.resolve()), false);
@@ -81,11 +84,12 @@ export function Feedback({ conversation, message }: Props) {
       {failure !== null && <Notice>{sayFailure(failure, words)}</Notice>}
       {open === "rating" && (
         <RatingForm
-          key={rating.thumb}
           rating={rating}
           answer={message.content}
           onClose={() => setOpen(null)}
-          onSave={(next) => attempt(() => rate(message.id, next)).then(() => setOpen(null))}
+          onSave={async (next) => {
+            if (await attempt(() => rate(message.id, next))) setOpen(null);
+          }}
         />
       )}
       {open === "report" && <ReportForm subject={subject} onClose={() => setOpen(null)} />}

@@ -1,5 +1,6 @@
 import { Link } from "wouter";
 import { Failure } from "@/api/client";
+import type { ComparisonView } from "@/api/schema";
 import { useWords } from "@/i18n";
 import { useAnnounce } from "@/parts/Announcer";
 import { sayFailure } from "@/parts/failure";
@@ -15,8 +16,8 @@ export function ComparePage() {
   const handedIn = useHandedIn("comparison");
   const changed = useWorkChanged();
   const { data, error, isFetching, refetch } = useNextComparison();
-  const over = () => {
-    announce(words.labelling.handedIn);
+  const over = (state: ComparisonView["state"]) => {
+    if (state === "submitted") announce(words.labelling.handedIn);
     changed();
     refetch();
   };

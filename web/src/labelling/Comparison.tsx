@@ -16,8 +16,11 @@ import { useSteps } from "./useSteps";
 
 const NO_MARKS: AnswerMarks = { helpful: null, truthful: null, harmless: null, flags: [] };
 
+/** `onOver` is told how it ended. */
+type Props = { work: ComparisonView; onOver: (state: ComparisonView["state"]) => void };
+
 /** Answers to one conversation, to be ranked. */
-export function Comparison({ work, onOver }: { work: ComparisonView; onOver: () => void }) {
+export function Comparison({ work, onOver }: Props) {
   const words = useWords();
   const say = words.labelling.compare;
   const announce = useAnnounce();
@@ -37,7 +40,7 @@ export function Comparison({ work, onOver }: { work: ComparisonView; onOver: () 
   useEffect(() => root.current?.focus(), []);
   // biome-ignore lint/correctness/useExhaustiveDependencies: once
   useEffect(() => {
-    if (state === "submitted" || state === "skipped") onOver();
+    if (state === "submitted" || state === "skipped") onOver(state);
   }, [state]);
 
   const put = (answer: number, place: number | null) => {
@@ -110,7 +113,7 @@ export function Comparison({ work, onOver }: { work: ComparisonView; onOver: () 
         </label>
       </section>
       <section className="desk" aria-label={say.board}>
-        <Trouble progress={progress} onNext={onOver} />
+        <Trouble progress={progress} onNext={() => onOver(state)} />
         {asleep && open && (
           <div className="notice filter" role="alert">
             <span>{say.asleep}</span>
