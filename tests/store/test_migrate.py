@@ -11,7 +11,7 @@ from accordant.errors import AccordantError
 from accordant.records import Rating
 from accordant.store import conversations, feedback, keys, passwords, usage, users, verdicts
 from accordant.store.database import Database
-from accordant.store.migrate import downgrade, newest, open_database, revision, upgrade
+from accordant.store.migrate import _scripts, downgrade, newest, open_database, revision, upgrade
 from accordant.store.schema import Base, User
 
 PLAN = ("tiny", 0.7, 0.9, 16, 0, 0)
@@ -29,6 +29,10 @@ def test_the_migrations_make_what_the_schema_says(empty_url: str) -> None:
         assert compare_metadata(context, Base.metadata) == []
     assert tables(database) == set(Base.metadata.tables)
     database.close()
+
+
+def test_the_newest_revision_is_that_of_the_newest_file() -> None:
+    assert newest() == _scripts().get_current_head()
 
 
 def test_up_and_down_with_data(empty_url: str) -> None:

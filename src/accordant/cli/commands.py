@@ -1,5 +1,6 @@
 """Every command of `accordant`."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -229,14 +230,18 @@ def serve(
     settings: Annotated[Path | None, typer.Option(help="A TOML file: limits, moderation, times, logs.")] = None,
 ) -> None:
     """Serve a chat page, and an API in OpenAI's shape under /v1."""
-    from accordant.serve.run import serve as run_server
-    from accordant.serve.settings import ServeSettings, load_settings
+    gc.disable()  # until it serves: what a start makes stays, and looking for garbage in it is a quarter of the work
+    try:
+        from accordant.serve.run import serve as run_server
+        from accordant.serve.settings import ServeSettings, load_settings
 
-    loaded = load_settings(settings) if settings else ServeSettings()
-    if moderation:
-        said = loaded.moderation.model_copy(update={"mode": moderation})
-        loaded = loaded.model_copy(update={"moderation": said})
-    run_server(_checkpoint(checkpoint), host, port, console, database=database, accounts=accounts, settings=loaded)
+        loaded = load_settings(settings) if settings else ServeSettings()
+        if moderation:
+            said = loaded.moderation.model_copy(update={"mode": moderation})
+            loaded = loaded.model_copy(update={"moderation": said})
+        run_server(_checkpoint(checkpoint), host, port, console, database=database, accounts=accounts, settings=loaded)
+    finally:
+        gc.enable()
 
 
 @app.command()

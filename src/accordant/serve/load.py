@@ -15,7 +15,7 @@ from accordant.serve.settings import ModerationSettings
 from accordant.text import Renderer
 
 LONGEST = 2048
-"""Most tokens of prompt and answer together: reading a prompt cannot be interrupted, and costs seconds beyond this."""
+"""Most tokens of prompt and answer together: beyond this, reading a prompt takes several seconds of a processor."""
 
 
 def load_engine(checkpoint: Path, rows: int = 1) -> Engine:

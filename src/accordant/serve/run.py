@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import socket
@@ -76,6 +77,8 @@ def serve(
             if not is_built():
                 console.print(UNBUILT, markup=False)
             console.print(f"API: base_url {address(listener)}/v1, model {name!r}", markup=False, highlight=False)
+        gc.freeze()  # what is there now stays, and is not looked through between two tokens
+        gc.enable()
         log_to_stderr(logging.INFO if settings.log_requests else logging.WARNING)
         run(app, listener)
 

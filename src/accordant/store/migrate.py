@@ -1,19 +1,24 @@
-"""From no database, or an older one, to the schema of this version, and back."""
+"""From no database, or an older one, to the schema of this version, and back.
+
+Alembic is imported where something is migrated: a start that finds all as it should be need not wait for it.
+"""
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
 from accordant.store import users
 from accordant.store.database import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
 _ONE_THREAD = threading.Lock()
 """Alembic keeps what it works on in globals."""
 
@@ -39,14 +44,16 @@ def open_database(url: str | None = None) -> Database:
 def revision(database: Database) -> str | None:
     """The schema's revision; None for an empty database."""
     with database.read() as session:
-        return MigrationContext.configure(session.connection()).get_current_revision()
+        connection = session.connection()
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        return found
 
 
 def newest() -> str:
-    """The revision of this version."""
-    head = _scripts().get_current_head()
-    assert head is not None
-    return head
+    """The revision of this version: its migrations are called vNNNN_what.py by their revisions."""
+    return max(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v*.py"))
 
 
 def upgrade(database: Database, target: str = "head") -> None:
@@ -57,12 +64,16 @@ def upgrade(database: Database, target: str = "head") -> None:
 
 def upgrade_over(connection: sa.Connection, target: str) -> None:
     """The same within a transaction that is open already."""
+    from alembic import command
+
     with _ONE_THREAD:
         command.upgrade(_config(connection), target)
 
 
 def downgrade(database: Database, target: str) -> None:
     """Migrate down to `target` (`base` is nothing), all or nothing. What only the newer schema holds is lost."""
+    from alembic import command
+
     with database.connect() as connection, _ONE_THREAD:
         command.downgrade(_config(connection), target)
 
@@ -86,11 +97,15 @@ def _what_to_do(database: Database, found: str) -> str:
     return f"{database.name} was written by a newer version ({found}): use that one, or restore an older backup"
 
 
-def _config(connection: sa.Connection | None = None) -> Config:
+def _config(connection: sa.Connection | None = None) -> "Config":
+    from alembic.config import Config
+
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config
 
 
-def _scripts() -> ScriptDirectory:
+def _scripts() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config())
