@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accordant.config import PPOSection, RewardSection, SFTSection
 from accordant.data.packing import pack
-from accordant.engine import Engine, Sampling
+from accordant.engine import Ask, Engine, Sampling
 from accordant.errors import Stopped
 from accordant.machine import make_deterministic, measure
 from accordant.model import BranchedAttention, PackedAttention, Transformer
@@ -132,6 +132,18 @@ def test_answers_are_those_of_the_cpu(temperature: float) -> None:
             assert [answer.ids for answer in own] == [answer.ids for answer in wanted]
             for answer, other in zip(own, wanted, strict=True):
                 assert answer.log_probs == pytest.approx(other.log_probs, abs=1e-3)
+
+
+def test_a_long_prompt_in_pieces_is_continued_as_on_the_cpu() -> None:
+    prompt = FLAT.tolist()
+    sampling = Sampling(temperature=0, max_tokens=8)
+    [[expected]] = Engine(tiny_model(), tiny_renderer()).generate([prompt], sampling)
+    engine = Engine(tiny_model().cuda(), tiny_renderer(), piece=16)
+    request = engine.request(Ask(prompt, sampling))
+    waiting = [[request]]
+    for _ in engine.serve(lambda room: waiting.pop() if waiting else []):
+        pass
+    assert request.rows[0].answer.ids == expected.ids
 
 
 def test_recorded_steps_follow_the_weights() -> None:

@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from accordant.engine import prompts
+from accordant.engine.prompts import PartOfPrompt, PieceAttention
 from accordant.model import BranchedAttention, PackedAttention
 from accordant.model import attention as layouts
 from accordant.model import flash_attention as flash
+from accordant.testing import tiny_model
 
 HEADS, SHARED, SIZE = 4, 2, 8
 
@@ -81,3 +84,18 @@ def test_the_kernel_takes_our_arguments() -> None:
         query, key = torch.empty(9, 4, 64, dtype=torch.bfloat16), torch.empty(9, 2, 64, dtype=torch.bfloat16)
     out = flash.flash_attention(query, key, key, flash.Stretches([5, 4], [5, 4], "meta"))
     assert out.shape == query.shape
+
+
+def test_pieces_of_a_prompt_ask_the_kernel_for_what_plain_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompt = tiny_model(), torch.arange(5, 28)
+
+    def read() -> Tensor:
+        part = PartOfPrompt(model, len(prompt))
+        pieces = prompt.split(7)
+        return torch.cat([model.hidden(piece, PieceAttention(part, len(piece))) for piece in pieces])
+
+    with torch.inference_mode():
+        expected = read()
+        monkeypatch.setattr(prompts, "has_flash_attention", lambda query: True)
+        monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+        torch.testing.assert_close(read(), expected, atol=1e-5, rtol=1e-5)
