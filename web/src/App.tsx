@@ -18,6 +18,7 @@ const mayPass = (error: unknown) => !(error instanceof Failure) || error.status 
 
 /** Most people never teach: they do not load it either. */
 const LabellingPage = lazy(() => import("@/labelling/LabellingPage"));
+const AccountPage = lazy(() => import("@/account/AccountPage"));
 
 const client = new QueryClient({
   defaultOptions: {
@@ -61,6 +62,11 @@ function Gate() {
       <Route path="/label/*?">
         <Suspense>
           <LabellingPage />
+        </Suspense>
+      </Route>
+      <Route path="/account">
+        <Suspense>
+          <AccountPage me={me} />
         </Suspense>
       </Route>
       <Route path="/chat/:id?">{({ id }) => <Chat id={id ?? null} />}</Route>

@@ -110,13 +110,17 @@ function Account() {
   const words = useWords();
   const { data: me } = useSession();
   const { signOut } = useSignIn();
-  if (!me?.accounts) return null;
+  if (!me) return null;
   return (
     <div className="me">
-      <span title={words.signedInAs(me.name)}>{me.name}</span>
-      <button type="button" className="quiet small" onClick={signOut}>
-        <Icon name="leave" /> {words.signOut}
-      </button>
+      <Link href="/account" className="mine" title={me.accounts ? words.signedInAs(me.name) : undefined}>
+        {me.accounts ? me.name : words.account.titleWithout}
+      </Link>
+      {me.accounts && (
+        <button type="button" className="quiet small" onClick={signOut}>
+          <Icon name="leave" /> {words.signOut}
+        </button>
+      )}
     </div>
   );
 }

@@ -1,3 +1,4 @@
+import { account } from "./en.account";
 import { feedback, labelling } from "./en.teaching";
 
 // Every sentence of the page. The other languages have this type, so a missing one does not compile.
@@ -154,6 +155,7 @@ export const en = {
   haveAccount: "I have an account",
   noAccount: "I have no account",
 
+  account,
   feedback,
   labelling,
 };

@@ -1,4 +1,5 @@
 import type { Words } from "./en";
+import { account } from "./id.account";
 import { feedback, labelling } from "./id.teaching";
 
 export const id: Words = {
@@ -148,6 +149,7 @@ export const id: Words = {
   haveAccount: "Saya punya akun",
   noAccount: "Saya belum punya akun",
 
+  account,
   feedback,
   labelling,
 };

@@ -1,4 +1,5 @@
 import type { Words } from "./en";
+import { account } from "./zh.account";
 import { feedback, labelling } from "./zh.teaching";
 
 export const zh: Words = {
@@ -142,6 +143,7 @@ export const zh: Words = {
   haveAccount: "我已有账号",
   noAccount: "我还没有账号",
 
+  account,
   feedback,
   labelling,
 };
