@@ -63,15 +63,16 @@ def test_a_key_works_until_it_is_revoked(serve: Serve, open_page: Open, database
     key = fresh.get_by_label("Key").input_value()
     page.keyboard.press("Escape")
     expect(page.get_by_text(key)).to_have_count(0)
+    expect(page.get_by_role("button", name="Create a key")).to_be_focused()
     row = page.locator(".keys li", has_text="notebook")
     expect(row).to_contain_text("Tokens a day: 10,000")
     assert status_of(page, key) == 200
 
     page.get_by_role("button", name="Options for “notebook”").click()
     page.get_by_role("menuitem", name="Name and limits").click()
-    page.get_by_label("Tokens a day").fill("1")
+    page.get_by_label("Tokens a day").fill("2")
     page.get_by_role("button", name="Save").click()
-    expect(row).to_contain_text("Tokens a day: 1")
+    expect(row).to_contain_text("Tokens a day: 2")
     assert status_of(page, key) == 429
 
     page.get_by_role("button", name="Options for “notebook”").click()

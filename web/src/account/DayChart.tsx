@@ -33,8 +33,8 @@ export function DayChart({ days }: { days: Day[] }) {
                 {`${shown(day)} · ${say.prompt}: ${number.format(day.prompt_tokens)} · ${say.answer}: ${number.format(day.answer_tokens)}`}
               </title>
               <rect className="reach" x={place} width={1} height={HEIGHT} />
-              <rect className="prompt" {...bar} y={HEIGHT - prompt} height={prompt} />
-              <rect className="answer" {...bar} y={HEIGHT - prompt - answer} height={answer} />
+              <rect className="read" {...bar} y={HEIGHT - prompt} height={prompt} />
+              <rect className="written" {...bar} y={HEIGHT - prompt - answer} height={answer} />
             </g>
           );
         })}

@@ -81,7 +81,7 @@ export function Address() {
 function FreshKey({ text, onClose }: { text: string; onClose: () => void }) {
   const words = useWords();
   const say = words.account.keys;
-  const field = useRef<HTMLInputElement>(null);
+  const field = useRef<HTMLTextAreaElement>(null);
   useEffect(() => field.current?.select(), []);
   return (
     <Dialog title={say.fresh} onClose={onClose}>
@@ -89,7 +89,7 @@ function FreshKey({ text, onClose }: { text: string; onClose: () => void }) {
         <p>{say.once}</p>
         <label>
           {say.key}
-          <input ref={field} className="key-text" readOnly value={text} />
+          <textarea ref={field} className="key-text" rows={3} readOnly value={text} />
         </label>
         <div className="choices">
           <CopyButton text={text} />

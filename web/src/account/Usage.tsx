@@ -16,7 +16,7 @@ export function OwnUsage() {
   const [days, setDays] = useState(31);
   const { data, error, refetch } = useOwnUsage(days);
   const number = new Intl.NumberFormat(words.code);
-  const day = new Intl.DateTimeFormat(words.code, { dateStyle: "medium", timeZone: "UTC" });
+  const day = new Intl.DateTimeFormat(words.code, { day: "numeric", month: "short", timeZone: "UTC" });
   const all = sum(data ?? []);
   return (
     <UsageSection id="usage" title={say.title} days={days} onDays={setDays} error={error} onRetry={refetch}>
@@ -25,8 +25,8 @@ export function OwnUsage() {
         <>
           <dl className="totals">
             <Total label={say.requests} value={number.format(all.requests)} />
-            <Total label={say.prompt} value={number.format(all.prompt_tokens)} kind="prompt" />
-            <Total label={say.answer} value={number.format(all.answer_tokens)} kind="answer" />
+            <Total label={say.prompt} value={number.format(all.prompt_tokens)} kind="read" />
+            <Total label={say.answer} value={number.format(all.answer_tokens)} kind="written" />
           </dl>
           <DayChart days={byDay(data, days, new Date())} />
           <UsageTable
@@ -57,7 +57,7 @@ export function EverybodysUsage() {
   const say = words.account.usage;
   const [days, setDays] = useState(31);
   const { data, error, refetch } = useEverybodysUsage(days);
-  const day = new Intl.DateTimeFormat(words.code, { dateStyle: "medium", timeZone: "UTC" });
+  const day = new Intl.DateTimeFormat(words.code, { day: "numeric", month: "short", timeZone: "UTC" });
   return (
     <UsageSection id="everybody" title={say.everybody} days={days} onDays={setDays} error={error} onRetry={refetch}>
       {data?.length === 0 && <p className="empty">{say.none}</p>}
@@ -114,7 +114,7 @@ function UsageSection({ id, title, days, onDays, error, onRetry, children }: Sec
 }
 
 /** A sum; those of tokens say which colour they have in the chart. */
-const Total = ({ label, value, kind }: { label: string; value: string; kind?: "prompt" | "answer" }) => (
+const Total = ({ label, value, kind }: { label: string; value: string; kind?: "read" | "written" }) => (
   <div>
     <dt className={kind && `part ${kind}`}>{label}</dt>
     <dd>{value}</dd>

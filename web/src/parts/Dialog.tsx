@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 
 type Props = { title: string; children: ReactNode; onClose: () => void };
 
@@ -6,8 +6,10 @@ type Props = { title: string; children: ReactNode; onClose: () => void };
 export function Dialog({ title, children, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const label = useId();
-  useEffect(() => {
-    dialog.current?.showModal();
+  useLayoutEffect(() => {
+    const shown = dialog.current;
+    shown?.showModal();
+    return () => shown?.close(); // while it is still there: one that is only removed gives no focus back
   }, []);
   return (
     <dialog ref={dialog} aria-labelledby={label} onClose={onClose}>
