@@ -22,13 +22,16 @@ export function Person() {
         <button type="button" className="plain" onClick={() => setDoing("password")}>
           {say.changePassword}
         </button>
-        <a href="/api/me/export" download className="plain" title={say.exportHelp}>
+        <a href="/api/me/export" download className="plain" aria-describedby="taken">
           <Icon name="download" /> {say.export}
         </a>
         <button type="button" className="plain danger" onClick={() => setDoing("delete")}>
           {say.delete}
         </button>
       </div>
+      <p id="taken" className="note">
+        {say.exportHelp}
+      </p>
       <p className="note" role="status">
         {changed && say.passwordChanged}
       </p>

@@ -62,10 +62,11 @@ export const account = {
     passwordChanged: "The password is changed. All other browsers are signed out.",
     passwordWrong: "the password is wrong",
     export: "Download your data",
-    exportHelp: "Your account and all your conversations, as one JSON file.",
+    exportHelp: "Everything that is stored of you, as one JSON file.",
     delete: "Delete account",
     deleteTitle: "Delete your account?",
-    deleteText: "Your conversations, keys and usage are deleted with it, at once and forever.",
+    deleteText:
+      "Your conversations, keys, usage, and whatever you rated or wrote for training are deleted with it, at once and forever.",
     proof: "Your password",
     deleteForever: "Delete forever",
   },

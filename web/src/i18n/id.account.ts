@@ -63,10 +63,11 @@ export const account: Words["account"] = {
     passwordChanged: "Kata sandi sudah diganti. Semua peramban lain sudah dikeluarkan.",
     passwordWrong: "kata sandi salah",
     export: "Unduh data Anda",
-    exportHelp: "Akun dan semua percakapan Anda dalam satu berkas JSON.",
+    exportHelp: "Semua yang tersimpan tentang Anda dalam satu berkas JSON.",
     delete: "Hapus akun",
     deleteTitle: "Hapus akun Anda?",
-    deleteText: "Percakapan, kunci, dan catatan pemakaian Anda ikut terhapus, seketika dan selamanya.",
+    deleteText:
+      "Percakapan, kunci, catatan pemakaian, serta semua penilaian dan tulisan Anda untuk pelatihan ikut terhapus, seketika dan selamanya.",
     proof: "Kata sandi Anda",
     deleteForever: "Hapus selamanya",
   },
