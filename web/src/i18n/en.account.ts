@@ -62,7 +62,7 @@ export const account = {
     passwordChanged: "The password is changed. All other browsers are signed out.",
     passwordWrong: "the password is wrong",
     export: "Download your data",
-    exportHelp: "Everything that is stored of you, as one JSON file.",
+    exportHelp: "The download is everything that is stored of you, as one JSON file.",
     delete: "Delete account",
     deleteTitle: "Delete your account?",
     deleteText:

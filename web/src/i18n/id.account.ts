@@ -63,7 +63,7 @@ export const account: Words["account"] = {
     passwordChanged: "Kata sandi sudah diganti. Semua peramban lain sudah dikeluarkan.",
     passwordWrong: "kata sandi salah",
     export: "Unduh data Anda",
-    exportHelp: "Semua yang tersimpan tentang Anda dalam satu berkas JSON.",
+    exportHelp: "Unduhan berisi semua yang tersimpan tentang Anda dalam satu berkas JSON.",
     delete: "Hapus akun",
     deleteTitle: "Hapus akun Anda?",
     deleteText:

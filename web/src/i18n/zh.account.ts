@@ -61,7 +61,7 @@ export const account: Words["account"] = {
     passwordChanged: "密码已修改。其他浏览器均已退出登录。",
     passwordWrong: "密码不正确",
     export: "下载你的数据",
-    exportHelp: "系统中保存的与你有关的全部内容，存为一个 JSON 文件。",
+    exportHelp: "下载内容是系统中与你有关的全部数据，存为一个 JSON 文件。",
     delete: "删除账号",
     deleteTitle: "删除你的账号？",
     deleteText: "你的对话、密钥、用量记录，以及你的评价和为训练写下的内容会一并立即永久删除。",
