@@ -145,8 +145,8 @@ def test_every_method_is_planned(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_plan_is_within_a_fifth_of_what_is_measured(tmp_path: Path) -> None:
-    """The first stages of the quick recipe, with the starter base; other work beside it would stretch the time."""
+def test_the_planned_memory_is_within_a_fifth_of_what_is_measured(tmp_path: Path) -> None:
+    """The first stages of the quick recipe, with the starter base; for the minutes see benchmarks/planned.py."""
     home = Path(os.environ.get("ACCORDANT_HOME") or tmp_path).absolute()
     config = read_config(bring_base("starter", home / "bases"))
     assert config == STARTER_CONFIG
@@ -158,6 +158,3 @@ def test_the_plan_is_within_a_fifth_of_what_is_measured(tmp_path: Path) -> None:
     )  # fmt: skip
     record = json.loads((tmp_path / "runs" / "quick" / "sft" / "checkpoint" / "run.json").read_text())
     assert stage(plan, "SFT").peak.total / 1e9 == pytest.approx(record["peak_memory_gb"], rel=0.2)
-    rows = [json.loads(row) for row in (tmp_path / "runs" / "quick" / "sft" / "metrics.jsonl").read_text().splitlines()]
-    measured = sum(row["seconds"] for row in rows)
-    assert 60 * stage(plan, "SFT").minutes == pytest.approx(measured, rel=0.3)
