@@ -10,7 +10,9 @@ import pytest
 WEB = Path(__file__).parent.parent.parent / "web"
 
 
-@pytest.mark.skipif(not (WEB / "node_modules").exists(), reason="the page's tools are not installed (make web)")
+@pytest.mark.skipif(
+    not (WEB / "node_modules" / "installed").exists(), reason="the page's tools are not installed (make web)"
+)
 def test_the_types_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(WEB), *sys.path])
     made = runpy.run_path(str(WEB / "api.py"))["schema"]()
