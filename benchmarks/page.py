@@ -9,7 +9,6 @@ core. Beside it stand frames by the clock (`long-animation-frame`), which on a b
 
 import itertools
 import json
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from benchmarks.paired import publish, say
 from playwright.sync_api import Browser, Page, Route, sync_playwright
+from tests.browser.driving import CHROMIUM
 from tests.serve.live import live
 
 from accordant.serve.access import Access
@@ -90,14 +90,13 @@ def cpu_of_tasks(events: list[dict[str, Any]]) -> list[float]:
 def main() -> None:
     """Measure and publish."""
     tokens, rate = (int(given) for given in ([*sys.argv[1:], "4000", "100"])[:2])
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    if CHROMIUM is None:
         sys.exit("no Chromium is installed")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         database = open_database(f"sqlite:///{Path(folder) / 'accordant.db'}")
         engine = ScriptedEngine([text_of(tokens)], delay=1 / rate)
         app = create_app(engine, access=Access(database, False, "s" * 32), context=4 * tokens)
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with live(app) as address:
             page = browser.new_page(locale="en-GB", viewport={"width": 1280, "height": 800})
             page.goto(address)

@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from accordant.store import audit, tasks
 from accordant.store.database import Changed, NotFound
 from accordant.store.ids import new_id, now
+from accordant.store.newest import newest_first
 from accordant.store.schema import (
     Annotation,
     Conversation,
@@ -180,11 +181,7 @@ def listed(
     query = _works().outerjoin(Conversation, Conversation.id == Task.conversation_id)
     query = query.where(Task.conversation_id.is_(None) | Conversation.consent)
     query = query.where(*(column == one for column, one in wanted.items() if one is not None))
-    order = sa.tuple_(Annotation.begun_at, Annotation.id)
-    if before is not None:
-        mark = sa.select(Annotation.begun_at, Annotation.id).where(Annotation.id == before).subquery()
-        query = query.join(mark, sa.true()).where(order < sa.tuple_(mark.c.begun_at, mark.c.id))
-    query = query.order_by(Annotation.begun_at.desc(), Annotation.id.desc()).limit(most)
+    query = newest_first(query, Annotation.begun_at, Annotation.id, most, before)
     return [Work(*row) for row in session.execute(query)]
 
 

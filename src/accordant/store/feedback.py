@@ -11,6 +11,7 @@ from accordant.records import Choice, Said
 from accordant.store import audit
 from accordant.store.database import NotFound
 from accordant.store.ids import new_id, now
+from accordant.store.newest import newest_first
 from accordant.store.schema import Conversation, Feedback, FeedbackKind, Message, Review
 
 TEXTS = ("note", "ideal")
@@ -110,11 +111,7 @@ def listed(
     wanted = {Feedback.kind: kind, Feedback.review: review, Feedback.user_id: user_id}
     query = query.where(*(column == one for column, one in wanted.items() if one is not None))
     query = query.where(*(Feedback.value[name].as_string() == one for name, one in (value or {}).items()))
-    order = sa.tuple_(Feedback.created_at, Feedback.id)
-    if before is not None:
-        mark = sa.select(Feedback.created_at, Feedback.id).where(Feedback.id == before).subquery()
-        query = query.join(mark, sa.true()).where(order < sa.tuple_(mark.c.created_at, mark.c.id))
-    query = query.order_by(Feedback.created_at.desc(), Feedback.id.desc()).limit(most)
+    query = newest_first(query, Feedback.created_at, Feedback.id, most, before)
     return [Given(*row) for row in session.execute(query)]
 
 
