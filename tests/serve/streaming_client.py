@@ -42,10 +42,10 @@ class Client:
         """Close the connection and wait until the app has noticed."""
         self._gone.set()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait_for(self._task, 5)
+            await asyncio.wait_for(self._task, 60)
 
     async def chunk(self) -> bytes | None:
-        return await asyncio.wait_for(self._chunks.get(), 5)
+        return await asyncio.wait_for(self._chunks.get(), 60)
 
     async def events(self) -> AsyncIterator[Waiting | Delta | Done]:
         """What the chunks say, as the events that they were made of."""

@@ -121,7 +121,7 @@ def test_shutdown_lets_answers_finish() -> None:
     texts: list[str] = []
 
     def ask(address: str) -> None:
-        answer = httpx.post(f"{address}/v1/chat/completions", json=CHAT, timeout=10)
+        answer = httpx.post(f"{address}/v1/chat/completions", json=CHAT, timeout=60)
         texts.append(answer.json()["choices"][0]["message"]["content"])
 
     with live(app) as address:
@@ -138,7 +138,7 @@ def test_shutdown_has_a_time_limit() -> None:
     status: list[int] = []
 
     def ask(address: str) -> None:
-        status.append(httpx.post(f"{address}/v1/chat/completions", json=CHAT, timeout=10).status_code)
+        status.append(httpx.post(f"{address}/v1/chat/completions", json=CHAT, timeout=60).status_code)
 
     with live(app) as address:
         thread = threading.Thread(target=ask, args=(address,))

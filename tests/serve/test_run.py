@@ -99,7 +99,7 @@ def test_ctrl_c_ends_the_server_without_a_traceback(streaming: bool) -> None:
     )
     assert server.stdout is not None
     place = server.stdout.readline().strip().removeprefix("http://")
-    client = http.client.HTTPConnection(place, timeout=10)
+    client = http.client.HTTPConnection(place, timeout=60)
     rest = b""
     try:
         client.request("GET", "/health")
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_the_server_without_a_traceback(streaming: bool) -> None:
         rest = response.read() if streaming else b""
     finally:
         try:
-            out, errors = server.communicate(timeout=10)
+            out, errors = server.communicate(timeout=60)
         finally:
             server.kill()
     assert out == "over\n"
