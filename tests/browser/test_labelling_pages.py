@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from driving import CHROMIUM, Open, Serve, answered, ask
+from driving import CHROMIUM, Open, Serve
 from playwright.sync_api import Browser, Locator, Page, expect
 from teaching import ALTERNATIVES, ONLY_NEW, conversation
 
-from accordant.data.load import load_comparisons
-from accordant.labelling.build import build_data
 from accordant.serve.settings import ServeSettings
 from accordant.store import passwords, users
 from accordant.store.database import Database
@@ -312,35 +310,3 @@ def test_the_way_to_these_pages_is_shown_to_those_who_may_use_them(
             expect(page.get_by_role("navigation", name="Teach the model")).to_be_visible()
             seen[name] = page.get_by_role("navigation").get_by_role("link").all_inner_texts()
     assert seen == {"ben": ["Rank", "Write"], "rex": ["Review"]}
-
-
-def test_a_thumb_and_a_ranking_reach_the_rows_of_the_next_data(
-    serve: Serve, open_page: Open, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path / "workspace"))
-    page = open_page(serve(["It rains.", "It pours.", *ALTERNATIVES], settings=ServeSettings(labelling=ONLY_NEW)))
-    page.get_by_role("switch", name="May be used for training").click()
-    ask(page, "How is the weather?")
-    answered(page)
-    page.get_by_role("button", name="A bad answer").click()
-    form = page.get_by_role("form", name="About this answer")
-    form.get_by_role("textbox", name="What would the ideal answer have been?").fill("I cannot see your sky.")
-    form.get_by_role("button", name="Keep").click()
-    page.get_by_role("button", name="Answer again").click()
-    expect(page.locator("article.answer .prose")).to_have_text("It pours.")
-    page.get_by_role("button", name="A good answer").click()
-    expect(page.get_by_text("Thank you.")).to_be_visible()
-    page.goto("/label/compare")
-    expect(page.locator(".card")).to_have_count(4)
-    shown = [card.locator(".text").inner_text() for card in page.locator(".card").all()]
-    for key in ("a", "2", "b", "1", "c", "3", "d", "3"):
-        page.keyboard.press(key)
-    expect(saved(page)).to_be_visible()
-    page.keyboard.press("Control+Enter")
-    expect(page.get_by_text("Handed in. Thank you.")).to_be_attached()
-
-    rows = load_comparisons(build_data(database) / "comparisons.jsonl").records
-    found = [[sorted(row.candidates[one].content for one in tier) for tier in row.ranking] for row in rows]
-    assert [[shown[1]], [shown[0]], sorted(shown[2:])] in found
-    assert [["It pours."], ["It rains."]] in found
-    assert [["I cannot see your sky."], ["It rains."]] in found

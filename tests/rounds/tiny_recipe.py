@@ -1,11 +1,14 @@
 """A recipe over made-up data and a tiny base: a whole round in a second or two."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import get_args
 
 from accordant.config import CheckName
+from accordant.data.split import split_by_prompt
 from accordant.machine import Machine
+from accordant.records import Candidate, Comparison, Message
 from accordant.testing.tiny import save_tiny_checkpoint
 
 MACHINE = Machine(1, 1, 1.0, 1.0, 1.0, 1.0, "any", "any")
@@ -19,6 +22,18 @@ def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
 
 def user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
+
+
+def question_is_the_rewards(question: str) -> bool:
+    """Whether rankings of answers to it fall to the reward model's part, not to the judge's (seed 0)."""
+    asked = (Message(role="user", content=question),)
+    one = Comparison(id="x", messages=asked, candidates=(Candidate(content="a"),) * 2, ranking=((0,), (1,)))
+    return bool(split_by_prompt([one], 0.5, 0)[0])
+
+
+def of_the_reward_model() -> str:
+    """A question whose rankings the reward model learns."""
+    return next(filter(question_is_the_rewards, (f"what is rain number {number}?" for number in count())))
 
 
 def write_tiny_recipe(tmp_path: Path) -> Path:

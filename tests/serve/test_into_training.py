@@ -1,7 +1,6 @@
 """From a click to the rows that a model learned, and from its checkpoint back to the click."""
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,23 @@ from fastapi.testclient import TestClient
 from test_conversations import answered, begin
 from test_feedback import another_answer
 from test_labelling import REPLIES, post, put, rank, settings
-from tests.rounds.tiny_recipe import MACHINE, user, write_jsonl, write_tiny_recipe
+from tests.rounds.tiny_recipe import (
+    MACHINE,
+    of_the_reward_model,
+    question_is_the_rewards,
+    user,
+    write_jsonl,
+    write_tiny_recipe,
+)
 
 from accordant.config import load_recipe
 from accordant.data.load import load_comparisons, load_demonstrations, load_labelled_texts
 from accordant.data.split import split_by_prompt
 from accordant.errors import AccordantError
-from accordant.files import manifests_folder, read_json, runs_folder, sha256
+from accordant.files import data_folder, manifests_folder, read_json, runs_folder, sha256
 from accordant.labelling.build import build_data
 from accordant.progress import SILENT
-from accordant.records import Candidate, Comparison, Message
+from accordant.records import Comparison
 from accordant.rounds import run, stages
 from accordant.rounds.data import load_round_data
 from accordant.rounds.lineage import checkpoints_after, judgements_behind
@@ -33,16 +39,6 @@ Serve = Callable[..., TestClient]
 def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path / "workspace"))
     monkeypatch.setattr(run, "measure", lambda: MACHINE)
-
-
-def of_the_reward_model() -> str:
-    """A question whose rankings fall to the reward model's part, not to the judge's (seed 0)."""
-    for number in count():
-        asked = (Message(role="user", content=f"what is rain number {number}?"),)
-        one = Comparison(id="x", messages=asked, candidates=(Candidate(content="a"),) * 2, ranking=((0,), (1,)))
-        if split_by_prompt([one], 0.5, 0)[0]:
-            return asked[0].content
-    raise AssertionError
 
 
 def say(client: TestClient, path: str, **body: Any) -> str:
@@ -118,6 +114,37 @@ def test_from_a_click_to_a_checkpoint_and_back(
     assert checkpoints_after(ranking) == [reward]
     with pytest.raises(AccordantError, match="in no data"):
         checkpoints_after("rank_never")
+
+
+def test_lineage_names_what_a_model_learned_and_not_what_stood_in_the_same_file(
+    serve: Serve, database: Database, tmp_path: Path
+) -> None:
+    client = serve(ScriptedEngine(REPLIES), settings=settings())
+    by_part: dict[bool, set[str]] = {True: set(), False: set()}
+    for number in range(6):
+        one = begin(client, consent=True)
+        question = f"what is wet number {number}?"
+        answer = answered(client, one, question)["answer"]
+        by_part[question_is_the_rewards(question)].add(say(client, f"{one}/messages/{answer}/rating", ideal="x"))
+    assert all(by_part.values())
+    build_data(database)
+    recipe = load_recipe(write_tiny_recipe(tmp_path), {"data.built": "own", "sft.holdout_share": 0.5})
+    reward, judge = run.carry_out(recipe, SILENT, run.train_reward), run.carry_out(recipe, SILENT, run.train_judge)
+
+    def ranked(checkpoint: Path) -> set[str]:
+        return {use.judgement for use in judgements_behind(checkpoint) if use.file == "comparisons.jsonl"}
+
+    assert ranked(reward) == by_part[True]
+    assert ranked(judge) == by_part[False]
+    sft = run.carry_out(recipe, SILENT, run.train_sft)
+    taught = split_by_prompt(load_demonstrations(data_folder() / "own" / "demonstrations.jsonl").records, 0.5, 0)[0]
+    assert {use.judgement for use in judgements_behind(sft)} == {row.id for row in taught}
+    [one] = [row.id for row in taught[:1]]
+    assert sft in checkpoints_after(one)
+    dpo = run.carry_out(recipe, SILENT, run.train_dpo)
+    assert ranked(dpo) == by_part[True]
+    policy = run.carry_out(recipe, SILENT, run.train_ppo)
+    assert ranked(policy) == by_part[True] | by_part[False], "it answers the prompts of all rows"
 
 
 def test_a_run_that_begins_with_a_checkpoint_has_what_that_learned(

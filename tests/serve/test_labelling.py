@@ -77,6 +77,10 @@ def rank(client: TestClient, **more: Any) -> dict[str, Any]:
     )
 
 
+def counts(found: dict[str, Any]) -> tuple[int, int]:
+    return found["alike"], found["pairs"]
+
+
 @pytest.fixture
 def trainers(database: Database) -> None:
     """Three trainers (ada, ben, eve) and a reviewer (rex), all with the same password."""
@@ -316,7 +320,8 @@ def test_several_people_get_the_same_task_and_agreement_is_measured(
     assert found["ranking"] == {"alpha": 1.0, "units": 4, "values": 8}
     assert found["criteria"]["helpful"] == {"alpha": 1.0, "units": 4, "values": 8}
     assert found["criteria"]["harmless"] == {"alpha": None, "units": 0, "values": 0}
-    assert [one["others"] for one in found["annotators"]] == [{"alike": 6, "pairs": 6}] * 2
+    assert [counts(one["others"]) for one in found["annotators"]] == [(6, 6)] * 2
+    assert found["annotators"][0]["gold"] == {"alike": 0, "pairs": 0, "low": None, "high": None}
     assert all(one["trust"] is None and one["median_seconds"] >= 0 for one in found["annotators"])
     works = get(rex, "annotations", state="submitted")["works"]
     rankings = [work["ranking"] for work in works]
@@ -345,8 +350,11 @@ def test_gold_and_repeated_tasks_measure_who_ranks(serve: Serve, database: Datab
     by_user = {one["user"]: one for one in get(rex, "quality")["annotators"]}
     with database.read() as session:
         ben_id = users.named(session, "ben").id
-    assert by_user[ben_id]["gold"] == {"alike": 4, "pairs": 6}
-    assert by_user[ben_id]["trust"] == pytest.approx(0.30, abs=0.01)  # Wilson: 4 of 6
+    gold = by_user[ben_id]["gold"]
+    assert counts(gold) == (4, 6)
+    # Wilson, 4 of 6: the two roots of (p - 4/6)² = 1.96² p (1 - p) / 6
+    assert [gold["low"], gold["high"]] == pytest.approx([0.300, 0.903], abs=0.001)
+    assert by_user[ben_id]["trust"] == gold["low"]
     [seen] = get(rex, "annotations", user=ben_id)["works"]
     assert (seen["agrees"], seen["gold"]) == ({"alike": 4, "pairs": 6}, [[3], [2], [1], [0]])
     post(ben, "comparisons/next", 404)  # never the same known one twice
@@ -369,9 +377,31 @@ def test_the_same_person_gets_a_task_again_later_once(serve: Serve, database: Da
         session.execute(sa.update(Annotation).values(ended_at=now() - timedelta(hours=2)))
     post(client, "comparisons/next", 404)
     [me] = get(client, "quality")["annotators"]
-    assert me["themselves"] == {"alike": 3, "pairs": 3}
-    assert me["others"] == {"alike": 0, "pairs": 0}
+    assert counts(me["themselves"]) == (3, 3)
+    assert counts(me["others"]) == (0, 0)
     assert get(client, "quality")["ranking"]["units"] == 0, "who repeats oneself is no second person"
+
+
+def test_reviewers_see_names_and_of_addresses_not_the_domain(serve: Serve, database: Database, trainers: None) -> None:
+    digest = passwords.hash_password(PASSWORD)
+    with database.write() as session:
+        for name in ("kim@one.example", "kim@two.example", "lee@one.example"):
+            users.add(session, name, digest, ["trainer"])
+    client = serve(ScriptedEngine(REPLIES), accounts=True, settings=settings())
+    ada, rex = log_in(client, "ada"), log_in(client, "rex")
+    consenting(ada, "one", "two", "three")
+    kim, lee = log_in(client, "kim@one.example"), log_in(client, "lee@one.example")
+    rank(kim)
+    rank(lee)
+    assert set(get(rex, "people").values()) == {"kim", "lee"}, "nobody else did anything"
+    rank(log_in(client, "kim@two.example"))
+    [work, *_] = get(rex, "annotations")["works"]
+    put(rex, f"annotations/{work['id']}/review", review="accepted")
+    names = get(rex, "people")
+    assert names[work["user"]] == f"kim …{work['user'][-5:]}", "two who would be called the same are told apart"
+    assert sorted(name.split(" ")[0] for name in names.values()) == ["kim", "kim", "lee", "rex"]
+    assert "example" not in str(names)
+    assert ada.get("/api/labelling/people").status_code == 403
 
 
 def test_reviewers_reject_and_filter(serve: Serve, trainers: None) -> None:

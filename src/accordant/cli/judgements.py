@@ -1,8 +1,10 @@
 """`accordant data build` and `accordant lineage`: from what people judged to data, and from checkpoints back to it."""
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,7 +13,12 @@ from accordant.cli import app
 from accordant.cli.commands import data_app
 from accordant.cli.store import Database_
 
+if TYPE_CHECKING:
+    from accordant.rounds.lineage import Use
+
 console = Console()
+
+FEW = 20
 
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
 
@@ -51,6 +58,7 @@ def data_build(
 @app.command()
 def lineage(
     what: Annotated[str, typer.Argument(help="A checkpoint folder with run.json, or the id of a judgement.")],
+    everything: Annotated[bool, typer.Option("--all", help=f"Name all judgements, not only {FEW}.")] = False,
     as_json: Json_ = False,
 ) -> None:
     """Name the judgements that a checkpoint learned from, or the checkpoints that learned from a judgement."""
@@ -58,8 +66,13 @@ def lineage(
 
     if Path(what).is_dir():
         uses = judgements_behind(Path(what))
-        for use in uses:
+        named = uses if everything else uses[:FEW]
+        for use in named:
             _say(f"{use.judgement}  {use.file}  {use.row}")
+        if len(named) < len(uses):
+            _say(f"and {len(uses) - len(named)} more; --all names them")
+        for file, rows in _rows_by_file(uses).items():
+            _say(f"{file}: {len(rows)} rows")
         _say(f"{len({use.judgement for use in uses})} judgements")
         found = [use._asdict() for use in uses]
     else:
@@ -70,6 +83,13 @@ def lineage(
         _say(f"{len(found)} checkpoints")
     if as_json:
         _say(json.dumps(found))
+
+
+def _rows_by_file(uses: Iterable["Use"]) -> dict[str, set[str]]:
+    rows: dict[str, set[str]] = defaultdict(set)
+    for use in uses:
+        rows[use.file].add(use.row)
+    return rows
 
 
 def _say(line: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from accordant.config import DataSection, DPOSection, RewardSection, Source
 from accordant.data.load import Loaded, load_comparisons, load_demonstrations, load_prompts
@@ -13,6 +13,7 @@ from accordant.errors import AccordantError, BadRow
 from accordant.files import data_folder, read_json, sha256
 from accordant.progress import Watcher
 from accordant.records import Comparison, Demonstration, EvaluationPrompt, Messages
+from accordant.rounds.lineage import COMPARISONS, DEMONSTRATIONS
 from accordant.text import Example, Renderer
 from accordant.train.rankings import Ranking, render_ranking
 from accordant.train.sft import Weighted
@@ -46,6 +47,20 @@ class RoundData:
         return [record for source in self.demonstrations for record in source.records]
 
 
+class Lessons(NamedTuple):
+    """The demonstrations as token ids.
+
+    Attributes:
+        sources: of each file, to train on.
+        held_out: of all, to measure on.
+        taught: the demonstrations that `sources` are made of.
+    """
+
+    sources: list[Weighted]
+    held_out: list[Example]
+    taught: list[Demonstration]
+
+
 def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
     """Read every file of the recipe.
 
@@ -67,12 +82,12 @@ def load_round_data(section: DataSection, watcher: Watcher) -> RoundData:
 
 def demonstration_sources(section: DataSection) -> tuple[Source, ...]:
     """The recipe's files of demonstrations, and the built one."""
-    return (*section.demonstrations, *(Source(path=path) for path in _built(section, "demonstrations.jsonl")))
+    return (*section.demonstrations, *(Source(path=path) for path in _built(section, DEMONSTRATIONS)))
 
 
 def comparison_files(section: DataSection) -> tuple[Path, ...]:
     """The recipe's files of comparisons, and the built one."""
-    return (*section.comparisons, *_built(section, "comparisons.jsonl"))
+    return (*section.comparisons, *_built(section, COMPARISONS))
 
 
 def _built(section: DataSection, name: str) -> list[Path]:
@@ -96,16 +111,18 @@ def _built(section: DataSection, name: str) -> list[Path]:
 
 def sft_sources(
     data: RoundData, renderer: Renderer, max_tokens: int, holdout_share: float, seed: int, watcher: Watcher
-) -> tuple[list[Weighted], list[Example]]:
+) -> Lessons:
     """Weighted training examples of each file, and the held-out examples of all."""
-    sources, held_out = [], []
+    lessons = Lessons([], [], [])
     for source in data.demonstrations:
         train, kept_out = split_by_prompt(source.records, holdout_share, seed)
-        sources.append(Weighted(_examples(train, source.path, renderer, max_tokens, watcher), source.weight))
-        held_out += _examples(kept_out, source.path, renderer, max_tokens, watcher)
-    if not any(source.examples for source in sources):
+        examples = _examples(train, source.path, renderer, max_tokens, watcher)
+        lessons.sources.append(Weighted(list(examples.values()), source.weight))
+        lessons.held_out.extend(_examples(kept_out, source.path, renderer, max_tokens, watcher).values())
+        lessons.taught.extend(train[place] for place in examples)
+    if not lessons.taught:
         raise AccordantError(f"no demonstration has at most sft.max_tokens = {max_tokens} tokens; raise it")
-    return sources, held_out
+    return lessons
 
 
 def fitting_rankings(renderer: Renderer, comparisons: Sequence[Comparison], longest: int) -> list[Ranking]:
@@ -150,18 +167,17 @@ def file_digests(section: DataSection) -> dict[str, str]:
 
 def _examples(
     records: Sequence[Demonstration], path: Path, renderer: Renderer, max_tokens: int, watcher: Watcher
-) -> list[Example]:
-    examples, long = [], 0
-    for number, record in enumerate(records, start=1):
+) -> dict[int, Example]:
+    """Those that fit, by their place among the records."""
+    examples = {}
+    for place, record in enumerate(records):
         try:
             example = renderer.dialogue(record.messages)
         except AccordantError as error:
-            raise BadRow(path, number, f"{record.id}: {error}") from None
-        if len(example.ids) > max_tokens:
-            long += 1
-        else:
-            examples.append(example)
-    if long:
+            raise BadRow(path, place + 1, f"{record.id}: {error}") from None
+        if len(example.ids) <= max_tokens:
+            examples[place] = example
+    if long := len(records) - len(examples):
         watcher.note(f"{path.name}: {long} dialogues over sft.max_tokens = {max_tokens} tokens left out")
     return examples
 

@@ -27,7 +27,7 @@ def dpo(work: Round, sft_folder: Path) -> Path:
         tokens, workers = recipe.run.micro_batch_tokens, work.workers
         stage = DPOStage(policy, rankings, held_out, recipe.dpo, recipe.run.seed, tokens, workers)
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, workers)
-        return policy_saver(policy, renderer, stage.micro_batches)
+        return policy_saver(policy, renderer, stage.micro_batches, work.judged((), rankings))
 
     return once(work, "dpo", recipe.dpo, ("sft",), train)
 
@@ -49,6 +49,7 @@ def best_of_n(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
             policy, reward, renderer, work.data.prompts, recipe.best_of_n, recipe.run.seed, tokens, work.workers
         )
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers)
-        return policy_saver(policy, renderer, stage.micro_batches)
+        judged = work.judged(work.data.all_demonstrations(), work.data.comparisons)
+        return policy_saver(policy, renderer, stage.micro_batches, judged)
 
     return once(work, "best_of_n", recipe.best_of_n, ("sft", "reward", *outside), train)

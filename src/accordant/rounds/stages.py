@@ -7,7 +7,7 @@ Then it is not done again; with other inputs it is an error to mix, never a sile
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from accordant.model.hub import (
 from accordant.progress import Watcher
 from accordant.records import Comparison
 from accordant.rounds.data import RoundData, demonstration_sources, file_digests, ranking_parts, sft_sources
+from accordant.rounds.lineage import COMPARISONS, DEMONSTRATIONS, JUDGED, HasId, Row, judged_rows, rows_behind
 from accordant.rounds.rewards import build_reward, outside_sources
 from accordant.text import CHATML, ChatTemplate, Renderer, Tokenizer
 from accordant.train.loop import run_stage
@@ -72,6 +73,11 @@ class Round:
     def checkpoint(self, stage: str) -> Path:
         """Folder of a stage's finished checkpoint."""
         return self.folder / stage / "checkpoint"
+
+    def judged(self, demonstrations: Iterable[HasId], comparisons: Iterable[HasId] = ()) -> dict[str, list[Row]]:
+        """For `run.json`: those of the rows that a stage read which were built from what people judged."""
+        read = {(DEMONSTRATIONS, row.id) for row in demonstrations} | {(COMPARISONS, row.id) for row in comparisons}
+        return {JUDGED: sorted(read & judged_rows(file_digests(self.recipe.data).values()))}
 
     def fingerprint(self, stage: str, settings: Any, parents: tuple[str, ...]) -> str:
         """Digest of everything that decides a stage's result."""
@@ -114,14 +120,14 @@ def sft(work: Round, base_folder: Path) -> Path:
         renderer.check_trainable()
         model = load_transformer(base_folder, work.dtype, work.device)
         settings = recipe.sft
-        sources, held_out = sft_sources(
+        sources, held_out, taught = sft_sources(
             work.data, renderer, settings.max_tokens, settings.holdout_share, recipe.run.seed, work.watcher
         )
         stage = SFTStage(
             model, sources, held_out, settings, recipe.run.seed, recipe.run.micro_batch_tokens, work.workers
         )
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers)
-        return policy_saver(model, renderer, stage.micro_batches)
+        return policy_saver(model, renderer, stage.micro_batches, work.judged(taught))
 
     return once(work, "sft", recipe.sft, ("base",), train)
 
@@ -169,7 +175,7 @@ def reward(
             write_json(folder / "accuracy.json", measured)
             save_scalar_model(model, target)
             renderer.save(target)
-            return stage.micro_batches.to_json()
+            return {**stage.micro_batches.to_json(), **work.judged(work.data.all_demonstrations(), rankings)}
 
         return save
 
@@ -194,7 +200,7 @@ def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
         critic = load_scalar_model(reward_folder, work.dtype, work.device) if with_critic else None
         pretraining = []
         if recipe.ppo.ptx_coefficient:
-            sources, _ = sft_sources(work.data, renderer, recipe.sft.max_tokens, 0.0, recipe.run.seed, work.watcher)
+            sources, _, _ = sft_sources(work.data, renderer, recipe.sft.max_tokens, 0.0, recipe.run.seed, work.watcher)
             pretraining = [example for source in sources for example in source.examples]
         stage = PPOStage(
             policy,
@@ -213,7 +219,8 @@ def ppo(work: Round, sft_folder: Path, reward_folder: Path) -> Path:
         keep_start = recipe.guards.most_roll_backs > 0
         run_stage(stage, folder, work.watcher, recipe.run.save_every_seconds, work.workers, keep_start)
         stage.finish()
-        return policy_saver(policy, renderer, stage.micro_batches, {"adapted": stage.adapted()})
+        recorded = {"adapted": stage.adapted(), **work.judged(work.data.all_demonstrations(), work.data.comparisons)}
+        return policy_saver(policy, renderer, stage.micro_batches, recorded)
 
     return once(work, "ppo", recipe.ppo, ("sft", "reward", *outside), train)
 
@@ -253,6 +260,8 @@ def once(work: Round, stage: str, settings: Any, parents: tuple[str, ...], train
         with new_directory(target) as new:
             found = save(new)
             lineage = _lineage(work, stage, settings, parents, began, sha256(new / WEIGHTS))
+            earlier = [rows_behind(work.checkpoint(parent)) for parent in parents if parent in ("sft", "reward")]
+            found[JUDGED] = sorted({*found[JUDGED]}.union(*earlier))
             write_json(new / "run.json", lineage | found)
         shutil.rmtree(folder / "state", ignore_errors=True)
     del save

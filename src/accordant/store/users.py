@@ -1,6 +1,7 @@
 """Accounts and their roles."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from accordant.errors import AccordantError
 from accordant.store.database import NotFound
 from accordant.store.ids import new_id, now
-from accordant.store.schema import User, UserRole
+from accordant.store.schema import Annotation, Feedback, User, UserRole
 
 ROLES: tuple[UserRole, ...] = get_args(UserRole)
 LOCAL = "user_local"
@@ -70,6 +71,23 @@ def find(session: Session, name: str) -> User | None:
 def everyone(session: Session) -> Sequence[User]:
     """All accounts by name."""
     return session.scalars(sa.select(User).order_by(User.name)).all()
+
+
+def who_judged(session: Session) -> list[User]:
+    """Those who ranked, wrote, gave feedback or reviewed, by name: one statement."""
+    rows = [column for table in (Annotation, Feedback) for column in (table.user_id, table.reviewer_id)]
+    judged = User.id.in_(sa.union(*(sa.select(column) for column in rows)))
+    return list(session.scalars(sa.select(User).where(judged).order_by(User.name)))
+
+
+def shown_names(people: Iterable[User]) -> dict[str, str]:
+    """What others call them, by id: a name that is an address without what stands behind the @.
+
+    Two that would then be called the same have the end of their id besides.
+    """
+    short = {user.id: user.name.partition("@")[0] or user.name for user in people}
+    often = Counter(short.values())
+    return {id: name if often[name] == 1 else f"{name} …{id[-5:]}" for id, name in short.items()}
 
 
 def set_roles(session: Session, user: User, roles: Iterable[str]) -> None:

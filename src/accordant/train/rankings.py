@@ -24,10 +24,11 @@ from accordant.train.workers import ALONE, Workers
 
 @dataclass(frozen=True)
 class Ranking:
-    """The token ids of K answers to one conversation, and the tier of each."""
+    """The token ids of K answers to one conversation, the tier of each, and the id of the row."""
 
     sequences: tuple[list[int], ...]
     tiers: tuple[int, ...]
+    id: str = ""
 
 
 def render_answer(renderer: Renderer, messages: Messages, answer: str, ended: bool = True) -> list[int]:
@@ -40,6 +41,7 @@ def render_ranking(renderer: Renderer, comparison: Comparison) -> Ranking:
     return Ranking(
         tuple(render_answer(renderer, comparison.messages, c.content, c.ended) for c in comparison.candidates),
         tuple(comparison.tiers()),
+        comparison.id,
     )
 
 

@@ -951,6 +951,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/labelling/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * People
+         * @description What those are called whose work is reviewed, and who reviewed it, by id; of an address the part before the @.
+         */
+        get: operations["people_api_labelling_people_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/labelling/quality": {
         parameters: {
             query?: never;
@@ -1139,11 +1159,11 @@ export interface components {
             /** Median Seconds */
             median_seconds: number | null;
             /** @description With the known rankings. */
-            gold: components["schemas"]["AgreementView"];
+            gold: components["schemas"]["ShareView"];
             /** @description With what they said of the same task before. */
-            themselves: components["schemas"]["AgreementView"];
+            themselves: components["schemas"]["ShareView"];
             /** @description With other people's rankings of the same task. */
-            others: components["schemas"]["AgreementView"];
+            others: components["schemas"]["ShareView"];
             /**
              * Trust
              * @description Lower end of the interval of the agreement with known rankings.
@@ -2239,6 +2259,20 @@ export interface components {
             seed?: number | null;
         };
         /**
+         * ShareView
+         * @description The same as a share of many pairs, with its interval of 95 per cent (Wilson); None without pairs.
+         */
+        ShareView: {
+            /** Alike */
+            alike: number;
+            /** Pairs */
+            pairs: number;
+            /** Low */
+            low: number | null;
+            /** High */
+            high: number | null;
+        };
+        /**
          * ShownOnce
          * @description A new key, whose text cannot be shown again.
          */
@@ -2560,6 +2594,7 @@ export type ReviewedWork = components['schemas']['ReviewedWork'];
 export type ReviewedWorkList = components['schemas']['ReviewedWorkList'];
 export type Roles = components['schemas']['Roles'];
 export type Sampling = components['schemas']['Sampling'];
+export type ShareView = components['schemas']['ShareView'];
 export type ShownOnce = components['schemas']['ShownOnce'];
 export type SignUp = components['schemas']['SignUp'];
 export type Skip = components['schemas']['Skip'];
@@ -4274,6 +4309,28 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    people_api_labelling_people_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
                 };
             };
         };

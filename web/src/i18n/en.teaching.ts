@@ -164,8 +164,10 @@ export const labelling = {
       "Time each",
       "Agrees with others",
       "Agrees with themselves",
+      "Agrees with known rankings",
       "Trust",
     ],
     seconds: (count: number) => `${count} s`,
+    sure: (interval: string, pairs: number) => `${interval}, ${pairs} ${s(pairs, "pair", "pairs")}`,
   },
 };

@@ -161,8 +161,10 @@ export const labelling: Words["labelling"] = {
       "Waktu masing-masing",
       "Sepakat dengan orang lain",
       "Sepakat dengan diri sendiri",
+      "Sesuai urutan yang diketahui",
       "Kepercayaan",
     ],
     seconds: (count) => `${count} dtk`,
+    sure: (interval, pairs) => `${interval}, ${pairs} pasangan`,
   },
 };

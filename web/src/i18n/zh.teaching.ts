@@ -147,7 +147,8 @@ export const labelling: Words["labelling"] = {
     ranking: "回答的顺序",
     alphaHelp: "Krippendorff α，括号内是至少两人评判过的数量：1 表示完全一致，0 表示与随机相同。",
     annotators: "标注者",
-    columns: ["谁", "已提交", "已跳过", "被拒绝", "每个用时", "与他人一致", "与自己一致", "可信度"],
+    columns: ["谁", "已提交", "已跳过", "被拒绝", "每个用时", "与他人一致", "与自己一致", "与已知排序一致", "可信度"],
     seconds: (count) => `${count} 秒`,
+    sure: (interval, pairs) => `${interval}，${pairs} 对`,
   },
 };

@@ -1,7 +1,6 @@
 // What the pages for trainers ask of the service.
 
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useSession } from "@/account/session";
 import { api, dataOf } from "@/api/client";
 import type { ComparisonView, DemonstrationView, ReviewDecision } from "@/api/schema";
 import type { Calls } from "./steps";
@@ -140,14 +139,11 @@ export function useReviewing() {
   };
 }
 
-/** What somebody is called: by name where one may see it, else by the end of the id. */
+/** What somebody is called; who has left is called by the end of the id. */
 export function useNames(): (user: string) => string {
-  const { data: me } = useSession();
   const { data } = useQuery({
-    queryKey: [KEY, "people"],
-    queryFn: () => dataOf(api.GET("/api/users")),
-    enabled: me?.roles.includes("admin") ?? false,
+    queryKey: [...REVIEW, "people"],
+    queryFn: () => dataOf(api.GET("/api/labelling/people")),
   });
-  return (user) =>
-    (user === me?.id && me.name) || data?.find((person) => person.id === user)?.name || `…${user.slice(-5)}`;
+  return (user) => data?.[user] ?? `…${user.slice(-5)}`;
 }

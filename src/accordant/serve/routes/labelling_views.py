@@ -10,6 +10,7 @@ from accordant.labelling.quality import Annotator, Criterion, Quality
 from accordant.labelling.ranking import Agreement, agreement, ranking_of
 from accordant.records import Candidate, DemonstrationDraft, Messages, RankingDraft, Record
 from accordant.serve.routes.feedback import ReviewView, review_of
+from accordant.stats import wilson
 from accordant.store.annotations import Work
 from accordant.store.schema import WorkKind, WorkState
 
@@ -98,6 +99,19 @@ class AgreementView(Record):
         return cls(alike=found.alike, pairs=found.pairs)
 
 
+class ShareView(AgreementView):
+    """The same as a share of many pairs, with its interval of 95 per cent (Wilson); None without pairs."""
+
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, found: Agreement) -> Self:
+        """From the count."""
+        low, high = wilson(*found) if found.pairs else (None, None)
+        return cls(alike=found.alike, pairs=found.pairs, low=low, high=high)
+
+
 class ReviewedWork(Record):
     """A trainer's work as reviewers see it.
 
@@ -176,9 +190,9 @@ class AnnotatorView(Record):
     skipped: int
     rejected: int
     median_seconds: float | None
-    gold: AgreementView = Field(description="With the known rankings.")
-    themselves: AgreementView = Field(description="With what they said of the same task before.")
-    others: AgreementView = Field(description="With other people's rankings of the same task.")
+    gold: ShareView = Field(description="With the known rankings.")
+    themselves: ShareView = Field(description="With what they said of the same task before.")
+    others: ShareView = Field(description="With other people's rankings of the same task.")
     trust: float | None = Field(description="Lower end of the interval of the agreement with known rankings.")
 
     @classmethod
@@ -187,7 +201,7 @@ class AnnotatorView(Record):
         return cls(
             user=found.user_id,
             **{name: getattr(found, name) for name in ("submitted", "skipped", "rejected", "median_seconds", "trust")},
-            **{name: AgreementView.of(getattr(found, name)) for name in ("gold", "themselves", "others")},
+            **{name: ShareView.of(getattr(found, name)) for name in ("gold", "themselves", "others")},
         )
 
 

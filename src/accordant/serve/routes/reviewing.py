@@ -11,7 +11,7 @@ from accordant.records import RankingDraft, Record
 from accordant.serve.deps import DatabaseDep, Reviewer
 from accordant.serve.routes.feedback import ReviewDecision
 from accordant.serve.routes.labelling_views import QualityView, ReviewedWork, ReviewedWorkList
-from accordant.store import annotations, feedback, tasks
+from accordant.store import annotations, feedback, tasks, users
 from accordant.store.schema import Review, WorkKind, WorkState
 
 router = APIRouter(prefix="/api/labelling", tags=["reviewing"])
@@ -61,6 +61,13 @@ def set_gold(task_id: str, asked: Gold, who: Reviewer, database: DatabaseDep) ->
                 RankingDraft(tiers=tuple(map(tuple, asked.ranking))).check(len(task.candidates), complete=True)
             except ValueError as error:
                 raise AccordantError(str(error)) from None
+
+
+@router.get("/people")
+def people(_: Reviewer, database: DatabaseDep) -> dict[str, str]:
+    """What those are called whose work is reviewed, and who reviewed it, by id; of an address the part before the @."""
+    with database.read() as session:
+        return users.shown_names(users.who_judged(session))
 
 
 @router.get("/quality")

@@ -1,4 +1,4 @@
-import type { AgreementView, AlphaView } from "@/api/schema";
+import type { AlphaView, ShareView } from "@/api/schema";
 import { useWords } from "@/i18n";
 import { useNames, useQuality } from "../data";
 import { isWide } from "../isWide";
@@ -13,7 +13,6 @@ export function Quality() {
   const number = new Intl.NumberFormat(words.code, { maximumFractionDigits: 2 });
   const percent = new Intl.NumberFormat(words.code, { style: "percent", maximumFractionDigits: 0 });
   const alpha = ({ alpha, units }: AlphaView) => (alpha === null ? "–" : `${number.format(alpha)} (${units})`);
-  const share = ({ alike, pairs }: AgreementView) => (pairs ? percent.format(alike / pairs) : "–");
   const names: Record<string, string> = words.labelling.compare.criteria;
   return (
     <details className="quality" open={isWide()}>
@@ -51,8 +50,9 @@ export function Quality() {
                 <td>{one.skipped}</td>
                 <td>{one.rejected}</td>
                 <td>{one.median_seconds === null ? "–" : say.seconds(Math.round(one.median_seconds))}</td>
-                <td>{share(one.others)}</td>
-                <td>{share(one.themselves)}</td>
+                <Share of={one.others} />
+                <Share of={one.themselves} />
+                <Share of={one.gold} />
                 <td>{one.trust === null ? "–" : percent.format(one.trust)}</td>
               </tr>
             ))}
@@ -60,5 +60,18 @@ export function Quality() {
         </table>
       </section>
     </details>
+  );
+}
+
+/** How many of the pairs were put in the same order, with the interval, which says how sure that is. */
+function Share({ of: { alike, pairs, low, high } }: { of: ShareView }) {
+  const words = useWords();
+  const percent = new Intl.NumberFormat(words.code, { style: "percent", maximumFractionDigits: 0 });
+  if (low === null || high === null) return <td>–</td>;
+  return (
+    <td>
+      {percent.format(alike / pairs)}
+      <small>{words.labelling.review.sure(percent.formatRange(low, high), pairs)}</small>
+    </td>
   );
 }
