@@ -1,8 +1,13 @@
 import errno
+import fcntl
+import json
 import os
+import random
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +17,11 @@ import pytest
 from accordant.errors import AccordantError
 from accordant.files import (
     digest,
+    in_use,
     new_directory,
     only_one,
     read_json,
+    read_rows,
     recover_directory,
     sha256,
     workspace,
@@ -278,3 +285,62 @@ def test_the_lock_on_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "mkdir", full_disk)
     with pytest.raises(AccordantError, match="disk full while locking"), only_one(tmp_path / "run"):
         pytest.fail("locked without a lock")
+
+
+def test_rows_of_a_growing_file_come_once_each_however_it_is_cut(tmp_path: Path) -> None:
+    path, rows = tmp_path / "metrics.jsonl", [{"step": step, "seconds": step / 7} for step in range(60)]
+    whole = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    assert read_rows(path) == ([], "", True)
+    place, found, draw = "", [], random.Random(0)
+    with path.open("wb") as file:
+        while file.tell() < len(whole):
+            file.write(whole[file.tell() :][: draw.randrange(0, 90)])
+            file.flush()
+            read = read_rows(path, place)
+            assert read.anew == (not found)
+            place, found = read.place, found + read.rows
+            assert found == rows[: len(found)]
+            assert whole[: file.tell()].count(b"\n") <= len(found) <= whole[: file.tell()].count(b"\n") + 1
+    assert found == rows
+    assert read_rows(path, place) == ([], place, False)
+
+
+def test_a_file_that_was_rewritten_is_read_anew(tmp_path: Path) -> None:
+    path, rows = tmp_path / "metrics.jsonl", [{"step": step, "seconds": step / 7} for step in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    place = read_rows(path).place
+    kept = [*rows[:40], *({"step": step, "seconds": step / 3} for step in range(40, 70))]  # longer than it was
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    assert read_rows(path, place) == (kept, read_rows(path).place, True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
+    assert read_rows(path, place)[::2] == (rows[:5], True)
+    for nonsense in ("7", "-", "x-y", "99999999999999-00000001", "-5-00000000"):
+        assert read_rows(path, nonsense)[::2] == (rows[:5], True)
+
+
+def test_looking_whether_a_folder_is_in_use_does_not_keep_a_run_from_it(tmp_path: Path) -> None:
+    assert not in_use(tmp_path / "none")
+    with only_one(tmp_path):
+        assert in_use(tmp_path)
+    assert not in_use(tmp_path)
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            in_use(tmp_path)
+            time.sleep(0.001)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(100):
+            with only_one(tmp_path):
+                pass
+    finally:
+        ended.set()
+        looking.join()
+    with (tmp_path / ".lock").open() as file:  # exactly the moment in which somebody looks
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.01, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with only_one(tmp_path):
+            pass

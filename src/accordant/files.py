@@ -9,9 +9,11 @@ import os
 import re
 import secrets
 import shutil
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from accordant.errors import AccordantError
 
@@ -128,6 +130,62 @@ def read_json(path: Path) -> Any:
         raise AccordantError(f"{path} is not valid JSON ({error}); delete or mend it") from None
 
 
+class Rows(NamedTuple):
+    """What was read of a file of JSON Lines.
+
+    Attributes:
+        rows: one for each line.
+        place: where the next reading goes on.
+        anew: whether these are the rows from the first on, and not those after a place.
+    """
+
+    rows: list[dict[str, Any]]
+    place: str
+    anew: bool
+
+
+def read_rows(path: Path, place: str = "") -> Rows:
+    """The whole lines of a file that may be growing, after `place`, which an earlier reading gave.
+
+    A line that is still being written is left for the next time. Where the file was rewritten since, as a round does
+    that goes back to an earlier state, all rows are read anew. A file that is not there has none.
+    """
+    try:
+        with path.open("rb") as file:
+            start = _start_of(file, place)
+            file.seek(start)
+            lines = file.read().split(b"\n")
+            rows, end = [], start
+            for line in lines:
+                try:
+                    rows += [json.loads(line)] if line else []
+                except ValueError:
+                    break
+                end += len(line) + 1
+            end = min(end, file.tell())  # the last line may have no line break yet
+            return Rows(rows, f"{end}-{_trace(file, end)}", start == 0)
+    except FileNotFoundError:
+        return Rows([], "", True)
+
+
+_TRACED = 512
+"""Bytes before a place by which it is known again: metrics have the time of a step, so no two lines are alike."""
+
+
+def _start_of(file: BinaryIO, place: str) -> int:
+    """The offset of `place`; 0 where what stood before it is no longer there."""
+    offset, _, trace = place.partition("-")
+    if not offset.isdecimal() or int(offset) > os.fstat(file.fileno()).st_size:
+        return 0
+    return int(offset) if trace == _trace(file, int(offset)) else 0
+
+
+def _trace(file: BinaryIO, offset: int) -> str:
+    start = max(0, offset - _TRACED)
+    file.seek(start)
+    return f"{zlib.crc32(file.read(offset - start)):08x}"
+
+
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with path.open("rb") as file:
@@ -149,15 +207,37 @@ def only_one(folder: Path) -> Iterator[None]:
         with explain_os_errors(f"locking {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             file = held.enter_context((folder / ".lock").open("a+"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(file.fileno()):
                 file.seek(0)
                 raise AccordantError(
                     f"{folder} is in use by another run (process {file.read().strip() or 'unknown'}); "
                     "wait for it, stop it, or set ACCORDANT_HOME to another folder"
-                ) from None
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process holds `folder` by `only_one`."""
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _lock(file: int) -> bool:
+    """Take the lock; `in_use` holds it for a moment, which must not keep a run from starting."""
+    for last in (False, False, True):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if not last:
+                time.sleep(0.02)
+    return False

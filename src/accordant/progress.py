@@ -6,6 +6,9 @@ from collections.abc import Mapping
 class Watcher:
     """Ignores everything; the command line shows it live, a test records it."""
 
+    def enter(self, stage: str) -> None:
+        """A round goes to the next of its stages, by the name of its folder; what it begins then is a part of it."""
+
     def begin(self, stage: str, total: int, done: int = 0) -> None:
         """A stage of `total` steps starts, `done` of them before an earlier stop."""
 
@@ -27,3 +30,12 @@ class Watcher:
 
 
 SILENT = Watcher()
+
+
+def seconds_left(elapsed: float, done: int, total: int, done_before: int = 0) -> float | None:
+    """How long the rest takes at the pace of the `elapsed` seconds, in which all but `done_before` steps were done.
+
+    None where no step was done yet, and where none is left.
+    """
+    steps = done - done_before
+    return elapsed / steps * (total - done) if steps > 0 and done < total else None

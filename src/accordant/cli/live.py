@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from accordant.progress import Watcher
+from accordant.progress import Watcher, seconds_left
 
 _SHOWN = (
     "loss",
@@ -95,10 +95,8 @@ class LiveWatcher(Watcher):
         self._stage = ""
 
     def _left(self, done: int) -> str:
-        steps = done - self._done_before
-        if not steps or done >= self._total:
-            return ""
-        return _clock((time.monotonic() - self._began) / steps * (self._total - done))
+        left = seconds_left(time.monotonic() - self._began, done, self._total, self._done_before)
+        return "" if left is None else _clock(left)
 
     def _draw(self) -> Group:
         figures = Table.grid(padding=(0, 2))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from accordant.rounds.evaluation import evaluate_round
 from accordant.rounds.gate import pass_gate
 from accordant.rounds.rewards import outside_sources
 from accordant.rounds.stages import Round
+from accordant.rounds.status import MINUTES, keeping_status
 from accordant.train.processes import together
 from accordant.train.workers import ALONE, Workers
 
@@ -51,7 +52,10 @@ def open_round(
     The folder is the run's own in the workspace unless told otherwise.
     """
     folder = folder or runs_folder() / recipe.run.name
-    with only_one(folder) if workers.leads else nullcontext():
+    with ExitStack() as held:
+        if workers.leads:
+            held.enter_context(only_one(folder))
+            watcher = held.enter_context(keeping_status(folder, recipe.policy.methods, watcher))
         keep_freed_memory()
         outside_sources(recipe.ppo.rewards)
         data = load_round_data(recipe.data, watcher)
@@ -162,7 +166,8 @@ def whole_round(work: Round) -> Path:
 
 def _timed(work: Round, stage: str, action: Any) -> Path:
     """Do a stage and add the minutes it took to `minutes.json`, over all sittings."""
-    path = work.folder / "minutes.json"
+    path = work.folder / MINUTES
+    work.watcher.enter(stage)
     began = time.monotonic()
     try:
         result: Path = action()

@@ -32,6 +32,7 @@ from accordant.serve.routes import (
     operations,
     page,
     reviewing,
+    runs,
 )
 from accordant.serve.routes import usage as usage_routes
 from accordant.serve.scheduler import Scheduler, Speaker
@@ -111,7 +112,7 @@ def create_app(
     app.add_middleware(Guard, host=host, request_seconds=settings.request_seconds, write_seconds=settings.write_seconds)
     app.add_middleware(Observed, metrics=metrics)
     say_every_fault_in_one_line(app)
-    for routes in (operations, page, chat_completions, completions, models, moderations):
+    for routes in (operations, page, chat_completions, completions, models, moderations, runs):
         app.include_router(routes.router)
     if access.database and answers:
         app.state.dialogue = Dialogue(

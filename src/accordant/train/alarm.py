@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from accordant.errors import AccordantError
-from accordant.files import write_atomically
+from accordant.files import read_rows, write_atomically
 from accordant.progress import Watcher
 
 JOURNAL = "guards.jsonl"
@@ -86,4 +86,4 @@ class Journal(Watcher):
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """The rows of a journal; none where no guard had anything to say."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return read_rows(path).rows

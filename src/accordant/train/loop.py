@@ -13,7 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from accordant.errors import AccordantError, BadReward, Stopped
-from accordant.files import explain_os_errors, write_atomically
+from accordant.files import explain_os_errors, read_rows, write_atomically
 from accordant.progress import Watcher
 from accordant.train.alarm import JOURNAL, Alarm, Journal
 from accordant.train.micro_batches import noticing_memory
@@ -170,13 +170,7 @@ def stop_requested(by_signals: bool = True) -> Iterator[threading.Event]:
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """All whole lines of a metrics file."""
-    rows: list[dict[str, float]] = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    return read_rows(path).rows
 
 
 def _forget_metrics_after(path: Path, done: int) -> None:
