@@ -18,6 +18,7 @@ const mayPass = (error: unknown) => !(error instanceof Failure) || error.status 
 
 /** Most people never teach: they do not load it either. */
 const LabellingPage = lazy(() => import("@/labelling/LabellingPage"));
+const RunsPage = lazy(() => import("@/runs/RunsPage"));
 const AccountPage = lazy(() => import("@/account/AccountPage"));
 
 const client = new QueryClient({
@@ -62,6 +63,11 @@ function Gate() {
       <Route path="/label/*?">
         <Suspense>
           <LabellingPage />
+        </Suspense>
+      </Route>
+      <Route path="/runs/*?">
+        <Suspense>
+          <RunsPage />
         </Suspense>
       </Route>
       <Route path="/account">

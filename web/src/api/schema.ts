@@ -24,6 +24,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Runs
+         * @description All rounds of the workspace.
+         */
+        get: operations["list_runs_api_runs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Run
+         * @description One round: its stages, how far it is, what guards and gate said.
+         */
+        get: operations["show_run_api_runs__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{name}/metrics/{stage}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stage Metrics
+         * @description What a stage measured in each step.
+         */
+        get: operations["stage_metrics_api_runs__name__metrics__stage__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{name}/samples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run Samples
+         * @description Answers that stages sampled while they trained.
+         */
+        get: operations["run_samples_api_runs__name__samples_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{name}/evaluation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run Evaluation
+         * @description Figures with intervals, and answers to the same prompts side by side; 404 before there are any.
+         */
+        get: operations["run_evaluation_api_runs__name__evaluation_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{name}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run Report
+         * @description The report as one page without a network, to be kept; 404 before there is one.
+         */
+        get: operations["run_report_api_runs__name__report_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/signup": {
         parameters: {
             query?: never;
@@ -1521,6 +1641,17 @@ export interface components {
             value: components["schemas"]["DemonstrationDraft"];
         };
         /**
+         * Difference
+         * @description A paired difference of mean held-out reward: of `left` over `right`.
+         */
+        Difference: {
+            /** Left */
+            left: string;
+            /** Right */
+            right: string;
+            measure: components["schemas"]["Measure"];
+        };
+        /**
          * Done
          * @description An answer is over; the last of a job's answers ends it.
          *
@@ -1580,6 +1711,47 @@ export interface components {
             type: "error";
             /** Message */
             message: string;
+        };
+        /**
+         * EvaluationView
+         * @description The evaluation of a round.
+         */
+        EvaluationView: {
+            /** Made */
+            made: string;
+            /** Prompts */
+            prompts: number;
+            /** Seed */
+            seed: number;
+            /** Base */
+            base: string;
+            /**
+             * Systems
+             * @description In the order in which they came to be: base, SFT, ...
+             */
+            systems: string[];
+            /** Metrics */
+            metrics: components["schemas"]["MetricRow"][];
+            /** Differences */
+            differences: components["schemas"]["Difference"][];
+            /**
+             * Reward Models
+             * @description Accuracy on the other part of the comparisons, by stage.
+             */
+            reward_models: {
+                [key: string]: components["schemas"]["Measure"];
+            };
+            /**
+             * By Tag
+             * @description Mean held-out reward by kind of prompt and system.
+             */
+            by_tag: {
+                [key: string]: {
+                    [key: string]: number | null;
+                };
+            };
+            /** Samples */
+            samples: components["schemas"]["SampledPrompt"][];
         };
         /**
          * FeedbackList
@@ -1702,12 +1874,53 @@ export interface components {
             choice?: number;
         };
         /**
+         * GateRow
+         * @description A check of the reward model before PPO.
+         */
+        GateRow: {
+            /** Name */
+            name: string;
+            /**
+             * Of
+             * @description What it was measured on.
+             */
+            of: string;
+            measure: components["schemas"]["Measure"];
+            /** Limit */
+            limit: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "passed" | "failed" | "overruled";
+        };
+        /**
          * Gold
          * @description The ranking that is known to be right: tiers of candidates, the best first; None: it is not known any more.
          */
         Gold: {
             /** Ranking */
             ranking: number[][] | null;
+        };
+        /**
+         * GuardRow
+         * @description What a guard said of a step (from 0) and what came of it.
+         */
+        GuardRow: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "sft" | "reward" | "gate" | "ppo" | "dpo" | "best_of_n" | "judge" | "evaluation";
+            /** Step */
+            step: number;
+            /**
+             * Done
+             * @description `warned`, `stopped`, or a roll-back with where it went.
+             */
+            done: string;
+            /** Line */
+            line: string;
         };
         /**
          * Guidelines
@@ -1817,6 +2030,20 @@ export interface components {
             csrf: string | null;
         };
         /**
+         * Measure
+         * @description A figure with its interval of 95 per cent; None: not known.
+         */
+        Measure: {
+            /** Value */
+            value: number | null;
+            /** Low */
+            low?: number | null;
+            /** High */
+            high?: number | null;
+            /** N */
+            n?: number | null;
+        };
+        /**
          * Message
          * @description One turn of a conversation.
          */
@@ -1857,6 +2084,56 @@ export interface components {
             generation: components["schemas"]["AnswerView"] | null;
             /** Verdicts */
             verdicts: components["schemas"]["VerdictView"][];
+        };
+        /**
+         * MetricRow
+         * @description A row of the results: what was measured of each system.
+         */
+        MetricRow: {
+            /** Name */
+            name: string;
+            /** Group */
+            group: string;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "points" | "share" | "words";
+            /**
+             * Better
+             * @enum {string}
+             */
+            better: "higher" | "lower" | "";
+            /**
+             * Measures
+             * @description By system.
+             */
+            measures: {
+                [key: string]: components["schemas"]["Measure"];
+            };
+        };
+        /**
+         * MetricRows
+         * @description Lines of a stage's metrics.
+         */
+        MetricRows: {
+            /**
+             * Rows
+             * @description One a step, as the stage wrote it; `step` counts from 0.
+             */
+            rows: {
+                [key: string]: number | null;
+            }[];
+            /**
+             * Place
+             * @description Asked for as `after`, only what is new comes.
+             */
+            place: string;
+            /**
+             * Anew
+             * @description These are the rows from the first on: what was read before is void.
+             */
+            anew: boolean;
         };
         /**
          * NewConversation
@@ -1954,6 +2231,34 @@ export interface components {
             roles: string[];
             /** Created At */
             created_at: string;
+        };
+        /**
+         * ProgressView
+         * @description How far the current stage is.
+         */
+        ProgressView: {
+            /**
+             * Stage
+             * @description Name of the stage, or `base` while the base is brought in.
+             */
+            stage: string;
+            /**
+             * Part
+             * @description What is counted, such as the training or a piece of the evaluation.
+             */
+            part: string;
+            /** Done */
+            done: number;
+            /**
+             * Total
+             * @description Steps; 0 where none are counted.
+             */
+            total: number;
+            /**
+             * Seconds Left
+             * @description For the rest of the part at its own pace, if that is known.
+             */
+            seconds_left: number | null;
         };
         /**
          * Proof
@@ -2244,6 +2549,165 @@ export interface components {
             roles: ("user" | "trainer" | "reviewer" | "red-teamer" | "admin")[];
         };
         /**
+         * RunDetail
+         * @description A round with what was said of it so far.
+         */
+        RunDetail: {
+            /** Name */
+            name: string;
+            /**
+             * State
+             * @description `stopped` also where the process was killed.
+             * @enum {string}
+             */
+            state: "running" | "finished" | "stopped" | "failed";
+            /**
+             * Why
+             * @description Why it stopped or failed, in one line, where that is known.
+             */
+            why: string;
+            /**
+             * Began
+             * Format: date-time
+             * @description When the last sitting began.
+             */
+            began: string;
+            /**
+             * Updated
+             * Format: date-time
+             * @description When the round last wrote where it is.
+             */
+            updated: string;
+            /** Stages */
+            stages: components["schemas"]["StageView"][];
+            /** @description Of a running round. */
+            progress: components["schemas"]["ProgressView"] | null;
+            /** Guards */
+            guards: components["schemas"]["GuardRow"][];
+            /**
+             * Gate
+             * @description Empty before the gate, and where there is none.
+             */
+            gate: components["schemas"]["GateRow"][];
+            /**
+             * Evaluated
+             * @description Whether there is an evaluation.
+             */
+            evaluated: boolean;
+        };
+        /**
+         * RunList
+         * @description Rounds, the last one that did something first.
+         */
+        RunList: {
+            /** Runs */
+            runs: components["schemas"]["RunView"][];
+        };
+        /**
+         * RunView
+         * @description A round.
+         */
+        RunView: {
+            /** Name */
+            name: string;
+            /**
+             * State
+             * @description `stopped` also where the process was killed.
+             * @enum {string}
+             */
+            state: "running" | "finished" | "stopped" | "failed";
+            /**
+             * Why
+             * @description Why it stopped or failed, in one line, where that is known.
+             */
+            why: string;
+            /**
+             * Began
+             * Format: date-time
+             * @description When the last sitting began.
+             */
+            began: string;
+            /**
+             * Updated
+             * Format: date-time
+             * @description When the round last wrote where it is.
+             */
+            updated: string;
+            /** Stages */
+            stages: components["schemas"]["StageView"][];
+            /** @description Of a running round. */
+            progress: components["schemas"]["ProgressView"] | null;
+        };
+        /**
+         * Sample
+         * @description An answer of a model in training, as it was in a step (from 0).
+         */
+        Sample: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "sft" | "reward" | "gate" | "ppo" | "dpo" | "best_of_n" | "judge" | "evaluation";
+            /** Step */
+            step: number;
+            /** Prompt */
+            prompt: string;
+            /** Answer */
+            answer: string;
+        };
+        /**
+         * SampleRows
+         * @description Lines of a run's samples.
+         */
+        SampleRows: {
+            /** Rows */
+            rows: components["schemas"]["Sample"][];
+            /**
+             * Place
+             * @description Asked for as `after`, only what is new comes.
+             */
+            place: string;
+            /**
+             * Anew
+             * @description These are the rows from the first on: what was read before is void.
+             */
+            anew: boolean;
+        };
+        /**
+         * SampledAnswer
+         * @description The answer of a system to a prompt of the evaluation.
+         */
+        SampledAnswer: {
+            /** Text */
+            text: string;
+            /**
+             * Reward
+             * @description By the judge.
+             */
+            reward: number | null;
+            /** Ended */
+            ended: boolean;
+        };
+        /**
+         * SampledPrompt
+         * @description A prompt of the evaluation with the answers of all systems.
+         */
+        SampledPrompt: {
+            /** Id */
+            id: string;
+            /** Tag */
+            tag: string;
+            /** Messages */
+            messages: components["schemas"]["Message"][];
+            /**
+             * Answers
+             * @description By system.
+             */
+            answers: {
+                [key: string]: components["schemas"]["SampledAnswer"];
+            };
+        };
+        /**
          * Sampling
          * @description How a model's answer was drawn.
          */
@@ -2308,6 +2772,27 @@ export interface components {
             revision: number;
             /** Reason */
             reason: string;
+        };
+        /**
+         * StageView
+         * @description A stage of a round.
+         */
+        StageView: {
+            /**
+             * Name
+             * @enum {string}
+             */
+            name: "sft" | "reward" | "gate" | "ppo" | "dpo" | "best_of_n" | "judge" | "evaluation";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ahead" | "running" | "stopped" | "done";
+            /**
+             * Minutes
+             * @description Over all sittings so far; None where it was not begun or is not over.
+             */
+            minutes: number | null;
         };
         /**
          * Step
@@ -2555,15 +3040,19 @@ export type DemonstrationDraft = components['schemas']['DemonstrationDraft'];
 export type DemonstrationList = components['schemas']['DemonstrationList'];
 export type DemonstrationStep = components['schemas']['DemonstrationStep'];
 export type DemonstrationView = components['schemas']['DemonstrationView'];
+export type Difference = components['schemas']['Difference'];
 export type Done = components['schemas']['Done'];
 export type DraftMessage = components['schemas']['DraftMessage'];
 export type Error = components['schemas']['Error'];
+export type EvaluationView = components['schemas']['EvaluationView'];
 export type FeedbackList = components['schemas']['FeedbackList'];
 export type FeedbackView = components['schemas']['FeedbackView'];
 export type Figure = components['schemas']['Figure'];
 export type FilterReport = components['schemas']['FilterReport'];
 export type Flagged = components['schemas']['Flagged'];
+export type GateRow = components['schemas']['GateRow'];
 export type Gold = components['schemas']['Gold'];
+export type GuardRow = components['schemas']['GuardRow'];
 export type Guidelines = components['schemas']['Guidelines'];
 export type HttpValidationError = components['schemas']['HTTPValidationError'];
 export type Invite = components['schemas']['Invite'];
@@ -2572,8 +3061,11 @@ export type KeyChange = components['schemas']['KeyChange'];
 export type KeyView = components['schemas']['KeyView'];
 export type Limits = components['schemas']['Limits'];
 export type Me = components['schemas']['Me'];
+export type Measure = components['schemas']['Measure'];
 export type Message = components['schemas']['Message'];
 export type MessageView = components['schemas']['MessageView'];
+export type MetricRow = components['schemas']['MetricRow'];
+export type MetricRows = components['schemas']['MetricRows'];
 export type NewConversation = components['schemas']['NewConversation'];
 export type NewKey = components['schemas']['NewKey'];
 export type NewPassword = components['schemas']['NewPassword'];
@@ -2581,6 +3073,7 @@ export type OwnTotal = components['schemas']['OwnTotal'];
 export type OwnTotals = components['schemas']['OwnTotals'];
 export type Path = components['schemas']['Path'];
 export type Person = components['schemas']['Person'];
+export type ProgressView = components['schemas']['ProgressView'];
 export type Proof = components['schemas']['Proof'];
 export type QualityView = components['schemas']['QualityView'];
 export type RankingDraft = components['schemas']['RankingDraft'];
@@ -2593,11 +3086,19 @@ export type ReviewedFeedbackList = components['schemas']['ReviewedFeedbackList']
 export type ReviewedWork = components['schemas']['ReviewedWork'];
 export type ReviewedWorkList = components['schemas']['ReviewedWorkList'];
 export type Roles = components['schemas']['Roles'];
+export type RunDetail = components['schemas']['RunDetail'];
+export type RunList = components['schemas']['RunList'];
+export type RunView = components['schemas']['RunView'];
+export type Sample = components['schemas']['Sample'];
+export type SampleRows = components['schemas']['SampleRows'];
+export type SampledAnswer = components['schemas']['SampledAnswer'];
+export type SampledPrompt = components['schemas']['SampledPrompt'];
 export type Sampling = components['schemas']['Sampling'];
 export type ShareView = components['schemas']['ShareView'];
 export type ShownOnce = components['schemas']['ShownOnce'];
 export type SignUp = components['schemas']['SignUp'];
 export type Skip = components['schemas']['Skip'];
+export type StageView = components['schemas']['StageView'];
 export type Step = components['schemas']['Step'];
 export type Suggested = components['schemas']['Suggested'];
 export type SuggestionsWanted = components['schemas']['SuggestionsWanted'];
@@ -2626,6 +3127,186 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["About"];
+                };
+            };
+        };
+    };
+    list_runs_api_runs_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunList"];
+                };
+            };
+        };
+    };
+    show_run_api_runs__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    stage_metrics_api_runs__name__metrics__stage__get: {
+        parameters: {
+            query?: {
+                /** @description `place` of the last answer; empty: from the first. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                stage: "sft" | "reward" | "ppo" | "dpo" | "best_of_n" | "judge";
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricRows"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    run_samples_api_runs__name__samples_get: {
+        parameters: {
+            query?: {
+                /** @description `place` of the last answer; empty: from the first. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SampleRows"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    run_evaluation_api_runs__name__evaluation_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvaluationView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    run_report_api_runs__name__report_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

@@ -8,6 +8,7 @@ import { sayFailure } from "@/parts/failure";
 import { Icon, Mark } from "@/parts/Icon";
 import { Notice } from "@/parts/Notice";
 import { LanguageChoice, ThemeChoice } from "@/parts/Preferences";
+import { RunsLink } from "@/runs/RunsLink";
 import { ConversationRow } from "./ConversationRow";
 import { useConversations } from "./data";
 import "./sidebar.css";
@@ -50,6 +51,7 @@ export function Sidebar({ chosen, open, onClose }: Props) {
         </Link>
         <Conversations chosen={chosen} />
         <TeachLink />
+        <RunsLink />
         <div className="preferences">
           <LanguageChoice />
           <ThemeChoice />

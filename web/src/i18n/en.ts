@@ -1,4 +1,5 @@
 import { account } from "./en.account";
+import { runs } from "./en.runs";
 import { feedback, labelling } from "./en.teaching";
 
 // Every sentence of the page. The other languages have this type, so a missing one does not compile.
@@ -158,6 +159,7 @@ export const en = {
   account,
   feedback,
   labelling,
+  runs,
 };
 
 export type Words = typeof en;

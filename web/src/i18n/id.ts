@@ -1,5 +1,6 @@
 import type { Words } from "./en";
 import { account } from "./id.account";
+import { runs } from "./id.runs";
 import { feedback, labelling } from "./id.teaching";
 
 export const id: Words = {
@@ -152,4 +153,5 @@ export const id: Words = {
   account,
   feedback,
   labelling,
+  runs,
 };

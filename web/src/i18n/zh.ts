@@ -1,5 +1,6 @@
 import type { Words } from "./en";
 import { account } from "./zh.account";
+import { runs } from "./zh.runs";
 import { feedback, labelling } from "./zh.teaching";
 
 export const zh: Words = {
@@ -146,4 +147,5 @@ export const zh: Words = {
   account,
   feedback,
   labelling,
+  runs,
 };

@@ -1,6 +1,6 @@
 import { useSession } from "@/account/session";
 
-export type Role = "trainer" | "reviewer";
+export type Role = "trainer" | "reviewer" | "admin";
 
 /** Whether the person at the page may do the work of a role; an admin may do everything. */
 export function useMay(): (role: Role) => boolean {
