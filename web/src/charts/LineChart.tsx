@@ -4,8 +4,8 @@ import { airy, MANY, nearest, type Point, rangeOf, runningMean, thinned, ticks }
 import { useWidth } from "./useWidth";
 import "./charts.css";
 
-/** One curve; `sparse` ones are measured now and then, and show each point. */
-export type Series = { name: string; points: readonly Point[]; colour: number; sparse?: boolean };
+/** One curve; `sparse` ones are measured now and then, and show each point; `exact` ones have no noise to mean over. */
+export type Series = { name: string; points: readonly Point[]; colour: number; sparse?: boolean; exact?: boolean };
 type Props = {
   title: string;
   unit: string;
@@ -17,7 +17,7 @@ type Props = {
 };
 
 const HEIGHT = 168;
-const EDGE = { top: 8, right: 10, bottom: 22, left: 44 };
+const EDGE = { top: 8, right: 10, bottom: 22, left: 46 };
 
 /** Curves over steps. A value is read with the pointer, or with the arrow keys; a table has all of them. */
 export function LineChart({ title, unit, along, series, say }: Props) {
@@ -130,7 +130,7 @@ export function LineChart({ title, unit, along, series, say }: Props) {
 
 type CurveProps = { series: Series; x: (value: number) => number; y: (value: number) => number; most: number };
 
-const isMany = ({ points, sparse }: Series) => !sparse && points.length >= MANY;
+const isMany = ({ points, sparse, exact }: Series) => !sparse && !exact && points.length >= MANY;
 
 /** As in the report: many points are faint behind their running mean. */
 function Curve({ series, x, y, most }: CurveProps) {

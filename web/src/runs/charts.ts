@@ -79,6 +79,7 @@ export function chartsOf(stage: Trained, rows: readonly Row[], words: Words): { 
           points: column(rows, name),
           colour: place ? 2 : stage === "judge" ? 4 : stage === "sft" ? 1 : 3,
           sparse: BESIDE[name] === "heldOut",
+          exact: name === "learning_rate",
         })),
     })),
     more: [...names]
