@@ -101,7 +101,9 @@ def test_no_address_leads_out_of_the_runs(serve: Serve, run: Path, name: str) ->
         request = client.build_request("GET", "/")
         raw = f"/api/runs/{name}{rest}".encode()
         request.url = request.url.copy_with(raw_path=raw)  # or the client would tidy it up
-        assert client.send(request).status_code == 404, raw
+        answer = client.send(request)
+        # What leads above /api is the page's, if that is built.
+        assert answer.status_code == 404 or answer.text == client.get("/").text, raw
 
 
 def test_a_report_is_handed_out_whole(serve: Serve, run: Path) -> None:
