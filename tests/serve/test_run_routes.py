@@ -74,6 +74,9 @@ def test_a_running_round_says_where_it_is(serve: Serve, run: Path) -> None:
         assert found["state"] == "running"
         assert found["progress"] == {"stage": "sft", "part": "SFT", "done": 0, "total": 10, "seconds_left": None}
         assert [stage["name"] for stage in found["stages"]] == ["sft", "reward", "gate", "ppo", "judge", "evaluation"]
+        keeper.end()
+        found = client.get("/api/runs/first").json()["progress"]
+        assert (found["stage"], found["total"]) == ("sft", 0)  # it measures, and nobody counts that
         keeper.close("failed", "no more disk")
     found = client.get("/api/runs/first").json()
     assert (found["state"], found["why"], found["progress"]) == ("failed", "no more disk", None)

@@ -115,7 +115,8 @@ class StatusKeeper(Watcher):
         self._watcher.warn(step, line)
 
     def end(self) -> None:
-        """See `Watcher`."""
+        """See `Watcher`; what a stage does after its steps, such as measuring, is not counted."""
+        self._begin(part=self._status.stage, total=0, done=0, done_before=0)
         self._watcher.end()
 
     def _begin(self, **changed: Any) -> None:
