@@ -66,7 +66,7 @@ check: .venv/installed web/node_modules/installed
 mutants: .venv/installed
 	$(BIN)/python tests/mutants/run.py
 
-bench: .venv/bench-installed
+bench: .venv/bench-installed web
 	$(BIN)/python -m benchmarks.run
 
 .venv/bench-installed: .venv/installed

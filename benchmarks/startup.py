@@ -103,14 +103,16 @@ def wait_for_page(server: subprocess.Popen[bytes], port: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         try:
             connection.request("GET", "/")
-            if connection.getresponse().status == 200:
+            answer = connection.getresponse()
+            if answer.status == 200:
                 return
+            raise RuntimeError(f"no page: status {answer.status}; `make web` builds it")
         except ConnectionError:
             time.sleep(0.005)
         finally:
             connection.close()
     server.kill()
-    raise RuntimeError(f"no page: {server.communicate()[1].decode()}")
+    raise RuntimeError(f"no page in {PATIENCE:.0f} s: {server.communicate()[1].decode()}")
 
 
 def wait_for_words(port: int, model: str) -> None:
