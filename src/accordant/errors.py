@@ -2,7 +2,16 @@
 
 
 class AccordantError(Exception):
-    """Something the user can mend: says where (file, row, field), what was found and what to do."""
+    """Something the user can mend: says where (file, row, field), what was found and what to do.
+
+    Args:
+        message: one line.
+        code: names the fault where the page says it in the reader's language; it never changes.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BadRow(AccordantError):

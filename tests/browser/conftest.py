@@ -15,7 +15,7 @@ from accordant.serve.access import Access
 from accordant.serve.app import create_app
 from accordant.serve.moderation import Moderation
 from accordant.serve.page_files import is_built
-from accordant.serve.requests import Figure
+from accordant.serve.requests import Figure, Sample
 from accordant.serve.settings import ServeSettings
 from accordant.store.database import Database
 from accordant.testing.scripted import ScriptedEngine
@@ -65,12 +65,15 @@ def serve(database: Database) -> Iterator[Serve]:
             accounts: bool = False,
             moderation: Moderation | None = None,
             settings: ServeSettings | None = None,
+            engine: ScriptedEngine | None = None,
+            samples: Sequence[Sample] = (),
         ) -> str:
             app = create_app(
-                ScriptedEngine(replies, delay),
+                engine or ScriptedEngine(replies, delay),
                 checkpoint_name="starter/ppo",
                 facts={"Parameters": "135M"},
                 measured=MEASURED,
+                samples=samples,
                 access=Access(database, accounts, "s" * 32),
                 moderation=moderation,
                 settings=settings,

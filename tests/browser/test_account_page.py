@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 from test_accounts_page import enter
 from test_looks import LOOKS, look
 
+from accordant.serve.limits import Limits
+from accordant.serve.settings import ServeSettings
 from accordant.store import keys, settings, users
 from accordant.store.database import Database
 from accordant.store.ids import now
@@ -102,7 +104,7 @@ def test_people_change_their_password_take_their_data_and_leave(
     dialog.get_by_label("Old password").fill("not her password")
     dialog.get_by_label("New password").fill("another horse battery")
     page.keyboard.press("Enter")
-    expect(dialog.get_by_role("alert")).to_contain_text("the password is wrong")
+    expect(dialog.get_by_role("alert")).to_contain_text("The password is wrong.")
     dialog.get_by_label("Old password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_text("The password is changed.")).to_be_visible()
@@ -169,3 +171,21 @@ def used_for_weeks(database: Database) -> None:
                 if amount := (days * 7 + place * 11) % 13:
                     counters = {"requests": amount, "prompt_tokens": 120 * amount, "answer_tokens": 310 * amount}
                     session.add(Usage(user_id=user.id, key_id=key_id, day=day, model="starter/ppo", **counters))
+
+
+def test_what_is_left_of_the_limits_is_shown(serve: Serve, open_page: Open) -> None:
+    limits = Limits(requests_per_minute=1000, tokens_per_day=5)
+    page = open_page(serve(["one two three"], settings=ServeSettings(limits=limits)))
+    ask(page, "Count")
+    answered(page)
+    page.goto("/account")
+    shown = page.get_by_role("region", name="Limits of your account")
+    expect(shown.get_by_role("listitem").first).to_contain_text("of 1,000 left")
+    expect(shown.get_by_role("meter", name="Tokens a day")).to_have_attribute("value", "0")
+    expect(shown).to_contain_text("0 of 5 left")
+    page.goto("/chat")
+    ask(page, "And on?")
+    expect(page.get_by_role("alert")).to_contain_text("You have used your tokens of today.")
+    without = open_page(serve())
+    without.goto("/account")
+    expect(without.get_by_text("Your account has no limits.")).to_be_visible()

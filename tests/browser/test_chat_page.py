@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from accordant.errors import AccordantError
 from accordant.serve.moderation import Moderation
+from accordant.serve.requests import Sample
 from accordant.testing.moderation import WordModerator
 
 LONG = " ".join(f"word{number}" for number in range(60))
@@ -30,6 +31,23 @@ def test_a_question_is_answered_and_stands_in_the_list(serve: Serve, open_page: 
     page.reload()
     expect(page.get_by_role("article", name="You")).to_contain_text("What is a leaf like?")
     expect(page.get_by_role("article", name="Answer")).to_contain_text("It is green and quiet.")
+
+
+def test_the_first_page_shows_what_the_model_answered_when_it_was_measured(serve: Serve, open_page: Open) -> None:
+    samples = [Sample(question="What is rain?", answer="It is **wet**."), Sample(question="6 × 14?", answer="66")]
+    page = open_page(serve(["Hm."], samples=samples))
+    region = page.locator(".samples")
+    expect(region).to_contain_text("What it answered when it was measured, word for word")
+    expect(region.locator("strong")).to_have_text("wet")
+    expect(region.get_by_text("66")).to_be_hidden()
+    region.get_by_text("6 × 14?").click()
+    expect(region.get_by_text("66")).to_be_visible()
+    region.get_by_role("button", name="Ask this").last.click()
+    answered(page)
+    expect(page.get_by_role("article", name="You")).to_contain_text("6 × 14?")
+    plain = open_page(serve(["Hm."]))
+    expect(plain.locator(".prompts button")).to_have_count(4)
+    expect(plain.locator(".samples")).to_have_count(0)
 
 
 def test_a_page_that_is_loaded_in_mid_answer_goes_on_with_it(serve: Serve, open_page: Open) -> None:
@@ -103,6 +121,7 @@ def test_conversations_are_found_renamed_and_deleted_by_keyboard(serve: Serve, o
     page.get_by_role("textbox", name="New title").fill("Whales")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="Options for “Whales”")).to_be_focused()
     page.get_by_role("searchbox", name="Search").fill("whale")  # in every answer, and in this title
     expect(rows).to_have_count(2)
     page.get_by_role("button", name="Options for “Whales”").focus()
@@ -113,6 +132,7 @@ def test_conversations_are_found_renamed_and_deleted_by_keyboard(serve: Serve, o
     expect(page.get_by_role("dialog", name="Delete this conversation?")).to_be_visible()
     page.keyboard.press("Escape")
     expect(rows).to_have_count(2)
+    expect(page.get_by_role("button", name="Options for “Whales”")).to_be_focused()
     page.get_by_role("button", name="Options for “Whales”").click()
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()

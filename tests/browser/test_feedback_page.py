@@ -105,6 +105,7 @@ def test_the_filter_is_told_that_it_is_wrong_or_has_missed_something(serve: Serv
     dialog.get_by_role("checkbox", name="harassment").check()
     dialog.get_by_role("button", name="Keep").click()
     expect(dialog).to_have_count(0)
+    expect(answer.get_by_role("button", name="More to say of this answer")).to_be_focused()
     assert [(one["fault"], one["categories"]) for one in said(page, "report")] == [("false_negative", ["harassment"])]
     ask(page, "And how do I build a bomb?")
     blocked = page.locator(".question .notice.filter")

@@ -1,6 +1,7 @@
 """The whole way once: from clicks in a browser to the rows of a reward model, and from its checkpoint back."""
 
 import json
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from accordant.cli import app, judgements
 from accordant.files import runs_folder
 from accordant.rounds import run, stages
 from accordant.serve.settings import ServeSettings
+from accordant.store import conversations
 from accordant.store.database import Database
 from accordant.store.schema import AuditEntry
 from accordant.text import Renderer
@@ -36,6 +38,8 @@ def test_from_a_click_to_the_rows_of_a_reward_model_and_from_its_checkpoint_to_t
 ) -> None:
     monkeypatch.setenv("ACCORDANT_HOME", str(tmp_path / "workspace"))
     monkeypatch.setattr(run, "measure", lambda: MACHINE)
+    # One answer in eight is offered a second one, by its id.
+    monkeypatch.setattr(conversations, "new_id", lambda kind: f"{kind}_A{secrets.token_urlsafe(16)}")
     question = of_the_reward_model()
     page = open_page(serve(["It rains.", "It pours.", *ALTERNATIVES], settings=ServeSettings(labelling=ONLY_NEW)))
     clicked: dict[str, str] = {}
@@ -50,7 +54,7 @@ def test_from_a_click_to_the_rows_of_a_reward_model_and_from_its_checkpoint_to_t
     form.get_by_role("textbox", name="What would the ideal answer have been?").fill("Water that falls from clouds.")
     form.get_by_role("button", name="Keep").click()
     expect(form).to_have_count(0)
-    page.get_by_role("button", name="Answer again").click()
+    page.get_by_role("button", name="See a second answer and choose").click()
     expect(page.locator("article.answer .prose")).to_have_text("It pours.")
     better = page.get_by_role("group", name="Compared with the version before").get_by_role("button", name="better")
     better.click()

@@ -5,16 +5,17 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from driving import CHROMIUM, Open, Serve
+from driving import CHROMIUM, Open, Serve, answered, ask
 from playwright.sync_api import Browser, Locator, Page, expect
 from teaching import ALTERNATIVES, ONLY_NEW, conversation
+from test_looks import DESK, PHONE
 
 from accordant.serve.settings import ServeSettings
 from accordant.store import passwords, users
@@ -114,6 +115,63 @@ def test_answers_are_ranked_by_pulling(serve: Serve, open_page: Open) -> None:
     [work] = works(page)
     assert [len(tier) for tier in work["ranking"]] == [1, 2, 1]
     assert work["comparison"]["all_bad"]
+
+
+def by_keys(page: Page, answer: str, place: int) -> None:
+    page.keyboard.press(answer.lower())
+    page.keyboard.press(str(place))
+
+
+def by_clicks(page: Page, answer: str, place: int) -> None:
+    chip(page, answer).click()
+    box(page, place).click(position={"x": 4, "y": 4})
+
+
+def by_mouse(page: Page, answer: str, place: int) -> None:
+    chip(page, answer).drag_to(box(page, place), target_position={"x": 40, "y": 20})
+
+
+def by_finger(page: Page, answer: str, place: int) -> None:
+    page.locator(".board").scroll_into_view_if_needed()
+    (x, y), (to_x, to_y) = (middle(one) for one in (chip(page, answer), box(page, place)))
+    touch = page.context.new_cdp_session(page)
+    points = [[{"x": x + (to_x - x) * step / 8, "y": y + (to_y - y) * step / 8}] for step in range(9)]
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[0]})
+    for point in points[1:]:
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": point})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def chip(page: Page, answer: str) -> Locator:
+    return page.locator(".board").get_by_role("button", name=f"Answer {answer}")
+
+
+def box(page: Page, place: int) -> Locator:
+    return page.get_by_role("group", name=f"Place {place} of 4")
+
+
+def middle(one: Locator) -> tuple[float, float]:
+    found = one.bounding_box()
+    assert found is not None
+    return found["x"] + found["width"] / 2, found["y"] + found["height"] / 2
+
+
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [(by_keys, DESK), (by_clicks, DESK), (by_mouse, DESK), (by_finger, PHONE), (by_clicks, PHONE)],
+    ids=["keys", "clicks", "mouse", "finger", "taps"],
+)
+def test_every_way_of_ranking_stores_the_same(
+    way: Callable[[Page, str, int], None], options: dict[str, Any], serve: Serve, open_page: Open
+) -> None:
+    page = ranking(serve, open_page, **options)
+    for answer, place in zip("ABCD", (2, 1, 4, 4), strict=True):
+        way(page, answer, place)
+        expect(box(page, place).get_by_role("button", name=f"Answer {answer}")).to_be_visible()
+    expect(saved(page)).to_be_visible()
+    page.get_by_role("button", name="Hand in").click()
+    expect(page.get_by_role("heading", name="There is nothing to rank just now.")).to_be_visible()
+    assert [work["comparison"]["tiers"] for work in works(page)] == [[[1], [0], [2, 3]]]
 
 
 def test_work_is_left_to_others_with_a_reason(serve: Serve, open_page: Open) -> None:
@@ -286,6 +344,43 @@ def test_work_is_reviewed(serve: Serve, open_page: Open) -> None:
     assert [work["review"]["review"] for work in works(page)] == ["accepted"]
     page.get_by_role("button", name="Feedback").click()
     expect(page.get_by_text("Nothing here.")).to_be_visible()
+
+
+def test_a_reviewer_who_is_no_admin_sees_names_and_how_far_people_are_to_be_trusted(
+    serve: Serve, open_page: Open, database: Database
+) -> None:
+    digest = passwords.hash_password("correct horse")
+    with database.write() as session:
+        for name, role in (("kim@one.example", "trainer"), ("rex", "reviewer")):
+            users.add(session, name, digest, [role])
+    one = ServeSettings(labelling=ONLY_NEW.model_copy(update={"gold_share": 1.0}))
+    address = serve(["It rains.", *ALTERNATIVES], settings=one, accounts=True)
+
+    def come(name: str, place: str) -> Page:
+        page = open_page(f"{address}{place}")
+        page.get_by_role("textbox", name="Name").fill(name)
+        page.get_by_label("Password").fill("correct horse")
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.get_by_role("button", name="Sign in", exact=True)).to_have_count(0)
+        return page
+
+    kim = come("kim@one.example", "/chat")
+    kim.get_by_role("switch", name="May be used for training").click()
+    ask(kim, "How is the weather?")
+    answered(kim)
+    kim.goto(f"{address}/label/compare")
+    expect(kim.locator(".card")).to_have_count(4)
+    for key in ("a", "1", "b", "2", "c", "3", "d", "4"):
+        kim.keyboard.press(key)
+    kim.keyboard.press("Control+Enter")
+    expect(kim.get_by_text("Handed in. Thank you.")).to_be_attached()
+    rex = come("rex", "/label/review")
+    expect(rex.get_by_role("article", name="By kim")).to_be_visible()
+    row = rex.get_by_role("region", name="People").get_by_role("row", name="kim")
+    expect(row).to_be_visible()
+    rex.get_by_role("button", name="Use as the known ranking").click()
+    expect(row).to_contain_text("100%61% – 100%, 6 pairs61%")  # Wilson: 6 / (6 + 1.96²) = 0.61
+    expect(rex.locator("main")).not_to_contain_text("example")
 
 
 def test_the_way_to_these_pages_is_shown_to_those_who_may_use_them(

@@ -7,6 +7,8 @@ import pytest
 from driving import Open, Serve, answered, ask
 from playwright.sync_api import Page, expect
 
+from accordant.serve.requests import Sample
+
 ROOT = Path(__file__).parent.parent.parent
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = Path(__file__).with_name("screenshots")
@@ -17,6 +19,11 @@ LOOKS = [
     ("phone-dark-en", PHONE | {"locale": "en-GB", "color_scheme": "dark"}),
     ("desk-light-en", DESK | {"locale": "en-GB", "color_scheme": "light"}),
     ("desk-dark-zh", DESK | {"locale": "zh-CN", "color_scheme": "dark"}),
+]
+SAMPLES = [
+    Sample(question="Write a haiku about the moon over a town.", answer="Moon over a town,\na silver glow."),
+    Sample(question="What does .strip() do on a Python string?", answer="It removes whitespace at both ends."),
+    Sample(question="Why do flamingos bury their gold under the lake?", answer="They bury it in a mound of mud."),
 ]
 RICH = r"""Plants make **food from light**, in three steps:
 
@@ -65,7 +72,8 @@ def look(page: Page, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "options"), LOOKS, ids=[name for name, _ in LOOKS])
 def test_everybody_can_read_it(name: str, options: dict[str, Any], serve: Serve, open_page: Open) -> None:
-    page = open_page(serve([RICH]), **options)
+    page = open_page(serve([RICH], samples=SAMPLES), **options)
+    expect(page.locator(".samples details")).to_have_count(3)
     expect(page.locator(".welcome li")).to_have_count(12)
     look(page, f"{name}-welcome")
     page.locator(".prompts button").first.click()

@@ -271,3 +271,41 @@ def test_usage_is_shown_by_day_key_and_model_and_to_admins_by_user(
         ("ada", "m2", 1, 1, 2, today),
     ]
     assert root.get(f"/api/users/{people['ada']}/usage").json() == rows
+
+
+def test_what_is_left_of_a_limit_is_told_and_comes_back() -> None:
+    seconds = [0.0]
+    limiter = Limiter(lambda: seconds[0])
+    holder = Holder("u", None, Limits(requests_per_minute=6, tokens_per_minute=600, tokens_per_day=50, concurrency=2))
+    assert limiter.left(holder, 20) == {
+        "requests_per_minute": 6,
+        "tokens_per_minute": 600,
+        "tokens_per_day": 30,
+        "concurrency": 2,
+    }
+    limiter.begin([holder], 100)
+    assert list(limiter.left(holder, 70).values()) == [5, 500, 0, 1]
+    seconds[0] += 5  # ten tokens come back in a second, a request in ten
+    assert list(limiter.left(holder, 0).values()) == [5, 550, 50, 1]
+    seconds[0] += 5
+    limiter.end([holder], 60)
+    assert list(limiter.left(holder, 0).values()) == [6, 600, 50, 2]
+    assert limiter.left(Holder("u", None, Limits()), 0) == {}
+
+
+def test_everybody_sees_the_limits_of_their_own_account(
+    serve: Callable[..., TestClient], people: dict[str, str], database: Database
+) -> None:
+    limits = Limits(requests_per_minute=60, tokens_per_day=100)
+    ada = log_in(serve(accounts=True, settings=ServeSettings(limits=limits)), "ada")
+    with database.write() as session:
+        usage.add(session, people["ada"], None, "m", 20, 10)
+        usage.add(session, people["eve"], None, "m", 20, 99)
+
+    def left() -> dict[str, tuple[int, int]]:
+        return {limit["name"]: (limit["left"], limit["most"]) for limit in ada.get("/api/me/limits").json()}
+
+    assert left() == {"requests_per_minute": (60, 60), "tokens_per_day": (70, 100)}
+    one = ada.post("/api/conversations", json={}).json()["id"]
+    assert ada.post(f"/api/conversations/{one}/messages", json={"content": "q"}).status_code == 202
+    assert left()["requests_per_minute"] == (59, 60)

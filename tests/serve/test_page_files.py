@@ -3,14 +3,18 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from accordant.serve import page_files
 from accordant.serve.app import create_app
-from accordant.serve.load import measured_of
+from accordant.serve.load import MOST_SAMPLES, measured_of, samples_of
+from accordant.serve.moderation import Moderation
 from accordant.serve.page_files import UNBUILT, is_built
+from accordant.serve.requests import Sample
+from accordant.testing.moderation import WordModerator
 from accordant.testing.scripted import ScriptedEngine
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
@@ -73,3 +77,29 @@ def test_the_figures_of_a_round_are_those_of_the_checkpoint_that_is_served(tmp_p
     assert (name, found.model_dump()) == ("clarified", figure)
     assert measured_of(tmp_path / "sft" / "checkpoint") == {}
     assert measured_of(tmp_path / "base") == {}
+
+
+def test_sample_conversations_are_what_the_served_checkpoint_answered(tmp_path: Path) -> None:
+    def sample(number: int, tag: str, turns: int = 1) -> dict[str, Any]:
+        answers = {name: {"text": f"{name} says {number}", "reward": 0.0, "ended": True} for name in ("SFT", "PPO")}
+        messages = [{"role": "user", "content": f"question {number}"}] * turns
+        return {"id": f"e{number}", "tag": tag, "messages": messages, "answers": answers}
+
+    kinds = ["harmful", "code", "chitchat", "code", "distress", "long", "lookalike", *map(str, range(9))]
+    samples = [sample(number, tag, turns=3 if tag == "long" else 1) for number, tag in enumerate(kinds)]
+    (tmp_path / "evaluation.json").write_text(json.dumps({"systems": {}, "samples": samples}))
+    shown = samples_of(tmp_path / "ppo" / "checkpoint")
+    assert [(one.question, one.answer) for one in shown] == [
+        (f"question {number}", f"PPO says {number}") for number in (1, 2, 7, 8)
+    ]
+    assert len(shown) == MOST_SAMPLES
+    assert samples_of(tmp_path / "sft" / "checkpoint")[0].answer == "SFT says 1"
+    assert samples_of(tmp_path / "dpo" / "checkpoint") == samples_of(tmp_path / "base") == []
+
+
+def test_samples_are_judged_like_all_words_of_the_model() -> None:
+    given = [Sample(question=asked, answer=said) for asked, said in (("a", "fine"), ("a bomb", "no"), ("b", "a bomb"))]
+    for judge, shown in ((Moderation(lambda: WordModerator(["bomb"])), given[:1]), (None, given)):
+        app = create_app(ScriptedEngine(["x"]), samples=given, moderation=judge)
+        found = TestClient(app, base_url="http://127.0.0.1").get("/api/samples").json()
+        assert found == [one.model_dump() for one in shown]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import cycle, islice
 from typing import NamedTuple
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from accordant import records
@@ -17,6 +17,7 @@ from accordant.errors import AccordantError
 from accordant.files import digest
 from accordant.labelling.settings import LabellingSettings
 from accordant.serve.access import Principal
+from accordant.serve.faults import Fault
 from accordant.serve.history import fit
 from accordant.serve.openai.chunks import gather
 from accordant.serve.service import Service
@@ -134,7 +135,7 @@ class Alternatives:
 
         Raises:
             Fault: when the model fails.
-            HTTPException: 503 when it says the same again and again.
+            Fault: 503 when it says the same again and again.
         """
         settings = self._settings
         prompt = await run_in_threadpool(self._service.engine.renderer.prompt, messages)
@@ -155,7 +156,7 @@ class Alternatives:
                     different.setdefault(content.strip(), one)
             if len(different) > 1:
                 return list(different.values())[: settings.alternatives]
-        raise HTTPException(503, "the model gives the same answer each time; try again")
+        raise Fault("the model gives the same answer each time; try again", code="same_answers", status=503)
 
     def _keep(self, user_id: str, origin: Origin, candidates: Sequence[records.Candidate]) -> Work:
         several = _random.random() < self._settings.overlap_share

@@ -1,7 +1,7 @@
 """The web app: the page, the API, and what stands before both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
@@ -18,7 +18,7 @@ from accordant.serve.logs import Observed
 from accordant.serve.metrics import Metrics
 from accordant.serve.moderation import Moderation
 from accordant.serve.page_files import PageFiles
-from accordant.serve.requests import About, Figure
+from accordant.serve.requests import About, Figure, Sample
 from accordant.serve.routes import (
     accounts,
     chat_completions,
@@ -35,6 +35,7 @@ from accordant.serve.routes import (
     runs,
 )
 from accordant.serve.routes import usage as usage_routes
+from accordant.serve.samples import Samples
 from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.service import Service
 from accordant.serve.settings import ServeSettings
@@ -47,6 +48,7 @@ def create_app(
     facts: Mapping[str, str] | None = None,
     *,
     measured: Mapping[str, Figure] | None = None,
+    samples: Sequence[Sample] = (),
     context: int = 2048,
     host: str = "127.0.0.1",
     settings: ServeSettings | None = None,
@@ -62,6 +64,7 @@ def create_app(
         checkpoint_name: which model it is, on the page and as `model` in the API.
         facts: short facts on the model, label to text; `Parameters` appears in the page's opening sentence.
         measured: figures of the model's evaluation, by name.
+        samples: what the model answered there.
         context: most tokens of a prompt and its answer together.
         host: the address that the server binds; the only name besides localhost that it answers to.
         settings: limits and times.
@@ -107,6 +110,7 @@ def create_app(
         usage=usage or (StoredUsage(access.database) if access.database else UsageCounts()),
         moderation=moderation,
         database=access.database,
+        samples=Samples(samples, moderation),
     )
     app.state.service, app.state.access = service, access
     app.add_middleware(Guard, host=host, request_seconds=settings.request_seconds, write_seconds=settings.write_seconds)

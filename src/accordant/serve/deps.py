@@ -13,6 +13,7 @@ from fastapi import Depends, HTTPException, Request
 from accordant.serve.access import LOCAL_ADMIN, Access, Principal
 from accordant.serve.alternatives import Alternatives
 from accordant.serve.dialogue import Dialogue
+from accordant.serve.faults import Fault
 from accordant.store.database import Database
 from accordant.store.schema import UserRole
 
@@ -49,7 +50,8 @@ def principal(request: Request, access: AccessDep) -> Principal:
     """Who is asking, by API key (`Authorization: Bearer`) or by cookie; the one way in, for all routes.
 
     Raises:
-        HTTPException: 401 when nobody knows; 403 when a change comes with a cookie but without its CSRF token.
+        HTTPException: 401 when nobody knows.
+        Fault: 403 when a change comes with a cookie but without its CSRF token.
     """
     if not access.accounts:
         return LOCAL_ADMIN
@@ -63,7 +65,7 @@ def principal(request: Request, access: AccessDep) -> Principal:
         return _unknown("log in, or send an API key as Authorization: Bearer")
     given = request.headers.get("x-csrf-token", "")
     if request.method not in READING and not hmac.compare_digest(given.encode(), who.csrf.encode()):
-        raise HTTPException(403, "the request lacks the X-CSRF-Token that /api/me tells")
+        raise Fault("the request lacks the X-CSRF-Token that /api/me tells", code="csrf", status=403)
     return who
 
 
@@ -75,7 +77,7 @@ def needs(role: UserRole) -> Callable[[Principal], Principal]:
 
     def check(who: Signed) -> Principal:
         if not who.may(role):
-            raise HTTPException(403, f"this needs the role {role}")
+            raise Fault(f"this needs the role {role}", code="role_needed", status=403)
         return who
 
     return check

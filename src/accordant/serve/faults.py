@@ -17,14 +17,15 @@ from accordant.store.database import Changed, NotFound, Unusable
 log = logging.getLogger("accordant.serve")
 
 OPENAI = "/v1/"
+DATABASE, FILTER = "database_unavailable", "filter_unavailable"
 
 
 class Fault(AccordantError):
-    """A request that cannot be answered, as OpenAI's API says it."""
+    """A request that cannot be answered, with its status, and what OpenAI's API says of it besides."""
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.param, self.code, self.status = param, code, status
+        super().__init__(message, code)
+        self.param, self.status = param, status
 
 
 def problem(
@@ -36,7 +37,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """A refusal in the shape that refusals have at `path`."""
-    error: dict[str, str | None] = {"message": message}
+    error: dict[str, str | None] = {"message": message, **({"code": code} if code else {})}
     if path.startswith(OPENAI):
         error |= openai_error(status, message, param, code)
     return JSONResponse({"error": error}, status, headers)
@@ -63,9 +64,10 @@ def say_every_fault_in_one_line(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused_for_now(request: Request, error: Refused) -> JSONResponse:
-        status, code = (503, "shutting_down") if isinstance(error, Closing) else (429, "rate_limit_exceeded")
+        path, status = request.url.path, 503 if isinstance(error, Closing) else 429
+        code = "rate_limit_exceeded" if path.startswith(OPENAI) and status == 429 else error.code
         request.app.state.service.metrics.refused.labels(type(error).__name__).inc()
-        return problem(request.url.path, status, str(error), None, code, {"Retry-After": str(error.retry_after)})
+        return problem(path, status, str(error), None, code, {"Retry-After": str(error.retry_after)})
 
     @app.exception_handler(NotFound)
     async def not_found(request: Request, error: NotFound) -> JSONResponse:
@@ -73,16 +75,16 @@ def say_every_fault_in_one_line(app: FastAPI) -> None:
 
     @app.exception_handler(Changed)
     async def changed(request: Request, error: Changed) -> JSONResponse:
-        return problem(request.url.path, 409, str(error))
+        return problem(request.url.path, 409, str(error), None, error.code)
 
     @app.exception_handler(Unusable)
     async def unusable(request: Request, error: Unusable) -> JSONResponse:
         log.error("%s", error)
-        return problem(request.url.path, 503, "the server cannot reach its database; its log says why")
+        return problem(request.url.path, 503, "the server cannot reach its database; its log says why", None, DATABASE)
 
     @app.exception_handler(Unjudged)
     async def unjudged(request: Request, error: Unjudged) -> JSONResponse:
-        return problem(request.url.path, 503, str(error))
+        return problem(request.url.path, 503, str(error), None, FILTER)
 
     @app.exception_handler(Fault)
     async def fault(request: Request, error: Fault) -> JSONResponse:
@@ -90,9 +92,10 @@ def say_every_fault_in_one_line(app: FastAPI) -> None:
 
     @app.exception_handler(AccordantError)
     async def refused(request: Request, error: AccordantError) -> JSONResponse:
-        return problem(request.url.path, 400, str(error))
+        return problem(request.url.path, 400, str(error), None, error.code)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:
-        code = {401: "invalid_api_key", 404: "unknown_url"}.get(error.status_code)
-        return problem(request.url.path, error.status_code, str(error.detail), None, code, error.headers)
+        path, status = request.url.path, error.status_code
+        code = {401: "invalid_api_key", 404: "unknown_url"}.get(status) if path.startswith(OPENAI) else None
+        return problem(path, status, str(error.detail), None, code, error.headers)

@@ -49,6 +49,7 @@ def fit(renderer: Prompter, messages: Sequence[Message], room: int) -> Fitted:
     if not fits(fewest):
         raise AccordantError(
             f"the last message{' with the system message' if system else ''} is {len(prompt(fewest))} tokens long, "
-            f"but only {max(room, 0)} fit; shorten it or ask for a shorter answer (max_tokens)"
+            f"but only {max(room, 0)} fit; shorten it or ask for a shorter answer (max_tokens)",
+            "too_long",
         )
     return Fitted(prompt(fewest), fewest)

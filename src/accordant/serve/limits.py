@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -24,6 +24,9 @@ class Limits(Section):
     tokens_per_minute: Count | None = Field(None, description="Tokens read and written within a minute.")
     tokens_per_day: Count | None = Field(None, description="Tokens read and written on a day, in UTC.")
     concurrency: Count | None = Field(None, description="Requests that wait or are answered at the same time.")
+
+
+LimitName = Literal["requests_per_minute", "tokens_per_minute", "tokens_per_day", "concurrency"]
 
 
 class Used(NamedTuple):
@@ -123,7 +126,7 @@ def check_day(holders: Sequence[Holder], log: UsageLog) -> None:
             moment = now()
             midnight = datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), moment.tzinfo)
             wait = (midnight - moment).total_seconds()
-            raise LimitReached(f"{holder.name} has used its {most} tokens of today (UTC)", wait)
+            raise LimitReached(f"{holder.name} has used its {most} tokens of today (UTC)", wait, "tokens_per_day")
 
 
 @dataclass
@@ -134,10 +137,13 @@ class _Bucket:
     left: float
     seen: float
 
+    def level(self, now: float) -> float:
+        """What is in it."""
+        return min(self.size, self.left + (now - self.seen) * self.size / 60)
+
     def wait(self, now: float, amount: float) -> float:
         """Seconds until `amount` can be taken."""
-        self.left = min(self.size, self.left + (now - self.seen) * self.size / 60)
-        self.seen = now
+        self.left, self.seen = self.level(now), now
         return max(0.0, amount - self.left) * 60 / self.size
 
 
@@ -187,6 +193,21 @@ class Limiter:
                 if account.tokens:
                     account.tokens.left = min(account.tokens.size, account.tokens.left + unused)
 
+    def left(self, holder: Holder, today: int) -> dict[LimitName, int]:
+        """What is left now of each limit that a holder has, who used `today` tokens since midnight."""
+        limits, found = holder.limits, dict[LimitName, int]()
+        with self._lock:
+            now, account = self._clock(), self._accounts.get(holder.id, _Account())
+            if requests := _bucket(account.requests, limits.requests_per_minute, now):
+                found["requests_per_minute"] = int(requests.level(now))
+            if tokens := _bucket(account.tokens, limits.tokens_per_minute, now):
+                found["tokens_per_minute"] = int(tokens.level(now))
+            if limits.tokens_per_day is not None:
+                found["tokens_per_day"] = max(0, limits.tokens_per_day - today)
+            if limits.concurrency is not None:
+                found["concurrency"] = max(0, limits.concurrency - account.open)
+        return found
+
     def _checked(self, holder: Holder, tokens: int, now: float) -> _Account:
         """The holder's account, which has room for a request with so many tokens."""
         limits, name = holder.limits, holder.name
@@ -194,17 +215,21 @@ class Limiter:
         account.requests = _bucket(account.requests, limits.requests_per_minute, now)
         account.tokens = _bucket(account.tokens, limits.tokens_per_minute, now)
         if limits.concurrency is not None and account.open >= limits.concurrency:
-            raise LimitReached(f"{name} may have {limits.concurrency} requests open at once; end one first", 1)
+            message = f"{name} may have {limits.concurrency} requests open at once; end one first"
+            raise LimitReached(message, 1, "concurrency")
         if account.tokens and tokens > account.tokens.size:
             raise LimitReached(
                 f"this request may use {tokens} tokens, and {name} {account.tokens.size:.0f} a minute; "
                 "ask for a shorter answer",
                 60,
+                "request_too_large",
             )
         if account.requests and (wait := account.requests.wait(now, 1)):
-            raise LimitReached(f"{name} may ask {account.requests.size:.0f} times a minute", wait)
+            message = f"{name} may ask {account.requests.size:.0f} times a minute"
+            raise LimitReached(message, wait, "requests_per_minute")
         if account.tokens and (wait := account.tokens.wait(now, tokens)):
-            raise LimitReached(f"{name} may use {account.tokens.size:.0f} tokens a minute", wait)
+            message = f"{name} may use {account.tokens.size:.0f} tokens a minute"
+            raise LimitReached(message, wait, "tokens_per_minute")
         return account
 
     def _forget(self, now: float) -> None:

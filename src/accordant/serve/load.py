@@ -1,6 +1,7 @@
 """From a checkpoint folder to an engine that can talk."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,12 +11,17 @@ from accordant.files import read_json
 from accordant.machine import default_device, keep_freed_memory, resolve_dtype
 from accordant.model.hub import load_transformer
 from accordant.serve.moderation import Moderation, Moderator
-from accordant.serve.requests import Figure
+from accordant.serve.requests import Figure, Sample
 from accordant.serve.settings import ModerationSettings
 from accordant.text import Renderer
 
 LONGEST = 2048
 """Most tokens of prompt and answer together: beyond this, reading a prompt takes several seconds of a processor."""
+
+
+MOST_SAMPLES = 4
+HEAVY = ("harmful", "lookalike", "distress")
+"""Kinds of evaluation prompts that are about harm."""
 
 
 def load_engine(checkpoint: Path, rows: int = 1) -> Engine:
@@ -65,10 +71,30 @@ def facts_of(engine: Engine) -> dict[str, str]:
 
 def measured_of(checkpoint: Path) -> dict[str, Figure]:
     """Figures of `evaluation.json`, where a round made and measured this checkpoint; else none."""
+    found, system = _evaluation_of(checkpoint)
+    return {name: Figure(**figure) for name, figure in found.get("systems", {}).get(system, {}).items()}
+
+
+def samples_of(checkpoint: Path) -> list[Sample]:
+    """What this checkpoint answered in its round's evaluation, where there was one.
+
+    They are the first of each kind, by place in the evaluation, never by how the answer looks; without those that are
+    about harm, which nobody should meet on a first page.
+    """
+    found, system = _evaluation_of(checkpoint)
+    by_kind: dict[str, Sample] = {}
+    for one in found.get("samples", []):
+        if len(one["messages"]) == 1 and system in one["answers"] and one["tag"] not in HEAVY:
+            sample = Sample(question=one["messages"][0]["content"], answer=one["answers"][system]["text"])
+            by_kind.setdefault(one["tag"], sample)
+    return list(by_kind.values())[:MOST_SAMPLES]
+
+
+def _evaluation_of(checkpoint: Path) -> tuple[dict[str, Any], str | None]:
+    """`evaluation.json` of the round that made a checkpoint, and what it is called there."""
     stage = checkpoint.resolve().parent
     path = stage.parent / "evaluation.json"
     if checkpoint.resolve().name != "checkpoint" or not path.exists():
-        return {}
+        return {}, None
     names = {"sft": "SFT"} | {str(method): name for method, name in METHOD_NAMES.items()}
-    figures = read_json(path)["systems"].get(names.get(stage.name), {})
-    return {name: Figure(**figure) for name, figure in figures.items()}
+    return read_json(path), names.get(stage.name)

@@ -22,6 +22,13 @@ class Figure(Record):
     n: int
 
 
+class Sample(Record):
+    """A question of the evaluation, and what the model answered to it."""
+
+    question: str
+    answer: str
+
+
 class About(Record):
     """What the page says of the model, and what is done about harmful words.
 

@@ -17,7 +17,7 @@ from accordant.errors import AccordantError
 from accordant.serve.access import make_access
 from accordant.serve.app import create_app
 from accordant.serve.guard import LARGEST_HEAD
-from accordant.serve.load import context_of, facts_of, load_engine, load_moderation, measured_of
+from accordant.serve.load import context_of, facts_of, load_engine, load_moderation, measured_of, samples_of
 from accordant.serve.logs import log_to_stderr
 from accordant.serve.page_files import UNBUILT, is_built
 from accordant.serve.service import Service
@@ -65,6 +65,7 @@ def serve(
             name,
             facts_of(engine),
             measured=measured_of(checkpoint),
+            samples=samples_of(checkpoint),
             context=context_of(engine),
             host=host,
             settings=settings,

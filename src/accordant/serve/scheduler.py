@@ -48,8 +48,8 @@ class Speaker(Protocol):
 class Refused(AccordantError):
     """Not now: `retry_after` seconds from now it may be tried again."""
 
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, retry_after: float, code: str) -> None:
+        super().__init__(message, code)
         self.retry_after = max(1, math.ceil(retry_after))
 
 
@@ -106,12 +106,13 @@ class Scheduler:
         """
         with self._changed:
             if self._closing:
-                raise Closing(CLOSING, 10)
+                raise Closing(CLOSING, 10, "shutting_down")
             try:
                 self._line.add(job.who, job)
             except Full:
                 waiting = len(self._line)
-                raise Busy(f"too many are waiting already ({waiting}); try again later", self._wait()) from None
+                message = f"too many are waiting already ({waiting}); try again later"
+                raise Busy(message, self._wait(), "line_full") from None
             self._tell_places()
             self._changed.notify_all()
 

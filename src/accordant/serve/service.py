@@ -19,6 +19,7 @@ from accordant.serve.limits import Holder, Limiter, UsageLog, Used, check_day
 from accordant.serve.metrics import Metrics
 from accordant.serve.moderation import Heard, Moderation, told, why_withheld
 from accordant.serve.requests import About
+from accordant.serve.samples import Samples
 from accordant.serve.scheduler import Scheduler, Speaker
 from accordant.serve.settings import ServeSettings
 from accordant.store import verdicts
@@ -43,6 +44,7 @@ class Service:
     usage: UsageLog
     moderation: Moderation | None
     database: Database | None
+    samples: Samples
     created: int = field(default_factory=lambda: int(time.time()))
 
     def knows(self, token: int) -> bool:

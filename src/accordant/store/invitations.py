@@ -41,7 +41,9 @@ def find(session: Session, code: str) -> Invitation:
         .with_for_update()
     )
     if found is None:
-        raise AccordantError("this invitation does not exist, is used already or has expired; ask for another")
+        raise AccordantError(
+            "this invitation does not exist, is used already or has expired; ask for another", "invitation_invalid"
+        )
     return found
 
 

@@ -24,7 +24,8 @@ def hash_password(password: str) -> str:
         AccordantError: when it is too short or too long.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise AccordantError(f"a password has {SHORTEST} to {LONGEST} characters; this one has {len(password)}")
+        message = f"a password has {SHORTEST} to {LONGEST} characters; this one has {len(password)}"
+        raise AccordantError(message, "password_length")
     with _AT_ONCE:
         return HASHER.hash(password)
 

@@ -25,9 +25,10 @@ def add(session: Session, name: str, password_hash: str | None, roles: Iterable[
         AccordantError: when the name is taken or is none, or a role is none.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._@+-]{0,63}", name := name.strip().lower()):
-        raise AccordantError(f"{name[:70]!r} is no user name: up to 64 of a-z 0-9 . _ @ + -, a letter or digit first")
+        message = f"{name[:70]!r} is no user name: up to 64 of a-z 0-9 . _ @ + -, a letter or digit first"
+        raise AccordantError(message, "name_invalid")
     if session.scalar(sa.select(User.id).where(User.name == name)):
-        raise AccordantError(f"there is a user {name!r} already; choose another name")
+        raise AccordantError(f"there is a user {name!r} already; choose another name", "name_taken")
     user = User(id=new_id("user"), name=name, password_hash=password_hash, roles=checked(roles), created_at=now())
     session.add(user)
     session.flush()
@@ -116,4 +117,4 @@ def delete(session: Session, user: User) -> None:
 def _keep_an_admin(session: Session, leaving: User) -> None:
     others = (user for user in everyone(session) if user.id not in (leaving.id, LOCAL))
     if not any("admin" in user.roles for user in others):
-        raise AccordantError(f"{leaving.name} is the only admin; make somebody else one first")
+        raise AccordantError(f"{leaving.name} is the only admin; make somebody else one first", "last_admin")

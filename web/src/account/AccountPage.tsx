@@ -5,6 +5,7 @@ import { useWords } from "@/i18n";
 import { useAbout } from "@/parts/about";
 import { Icon } from "@/parts/Icon";
 import { Address, Keys } from "./Keys";
+import { OwnLimits } from "./OwnLimits";
 import { Person } from "./Person";
 import { EverybodysUsage, OwnUsage } from "./Usage";
 import "./account-page.css";
@@ -39,6 +40,7 @@ export default function AccountPage({ me }: { me: Me }) {
               <p className="note">{say.keys.noneNeeded}</p>
             </section>
           )}
+          <OwnLimits />
           <OwnUsage />
           {me.accounts && me.roles.includes("admin") && <EverybodysUsage />}
           {me.accounts && <Person />}

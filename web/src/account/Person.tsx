@@ -10,7 +10,7 @@ const SHORTEST = 10; // of a password; the service holds everybody to it
 export function Person() {
   const words = useWords();
   const say = words.account.person;
-  const { changePassword, remove } = usePersonChanges(say.passwordWrong);
+  const { changePassword, remove } = usePersonChanges();
   const [doing, setDoing] = useState<"password" | "delete" | null>(null);
   const [changed, setChanged] = useState(false);
   const done = () => setDoing(null);

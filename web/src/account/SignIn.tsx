@@ -56,7 +56,7 @@ export function SignIn({ title }: { title: string }) {
             <small id={help}>{words.invitationHelp}</small>
           </label>
         )}
-        {failure !== null && <Notice>{sayWhy(failure)}</Notice>}
+        {failure !== null && <Notice>{sayFailure(failure, words)}</Notice>}
         <button type="submit" className="main" disabled={busy}>
           {opening ? words.signUp : words.signIn}
         </button>
@@ -67,9 +67,4 @@ export function SignIn({ title }: { title: string }) {
       <LanguageChoice />
     </main>
   );
-
-  function sayWhy(error: unknown) {
-    const wrong = typeof error === "object" && error !== null && "status" in error && error.status === 401;
-    return wrong ? words.wrongPassword : sayFailure(error, words);
-  }
 }

@@ -1,7 +1,7 @@
 // What the account page asks of the service.
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { api, dataOf, Failure } from "@/api/client";
+import { api, dataOf } from "@/api/client";
 import type { Limits } from "@/api/schema";
 import { forgetSession } from "./session";
 
@@ -37,27 +37,27 @@ export const useOwnUsage = (days: number) =>
     queryFn: () => dataOf(api.GET("/api/me/usage", { params: { query: { days } } })),
   });
 
+/** What is left comes back by itself, and is used elsewhere: it is looked at again and again. */
+export const useOwnLimits = () =>
+  useQuery({
+    queryKey: ["limits"],
+    queryFn: () => dataOf(api.GET("/api/me/limits")),
+    refetchInterval: 15_000,
+  });
+
 export const useEverybodysUsage = (days: number) =>
   useQuery({
     queryKey: ["usage", "everybody", days],
     queryFn: () => dataOf(api.GET("/api/usage", { params: { query: { days } } })),
   });
 
-/** What needs the password once more; `wrong` is what a wrong one is called. */
-export function usePersonChanges(wrong: string) {
+/** What needs the password once more. */
+export function usePersonChanges() {
   const client = useQueryClient();
-  const proven = async (call: Promise<unknown>) => {
-    try {
-      await call;
-    } catch (error) {
-      throw error instanceof Failure && error.status === 403 ? new Failure(403, wrong) : error;
-    }
-  };
   return {
-    changePassword: (old: string, password: string) =>
-      proven(api.PUT("/api/me/password", { body: { old, new: password } })),
+    changePassword: (old: string, password: string) => api.PUT("/api/me/password", { body: { old, new: password } }),
     remove: async (password: string) => {
-      await proven(api.DELETE("/api/me", { body: { password } }));
+      await api.DELETE("/api/me", { body: { password } });
       forgetSession(client);
     },
   };

@@ -9,6 +9,8 @@ export class Failure extends Error {
     readonly status: number,
     message = "",
     readonly retryAfter: number | null = null,
+    /** Names the fault, where the page has words of its own for it. */
+    readonly code: string | null = null,
   ) {
     super(message);
   }
@@ -30,9 +32,10 @@ export function whenSignedOut(work: () => void) {
 
 export async function failureOf(response: Response): Promise<Failure> {
   const body: unknown = await response.json().catch(() => null);
-  const said = (body as { error?: { message?: unknown } } | null)?.error?.message;
+  const said = (body as { error?: { message?: unknown; code?: unknown } } | null)?.error;
   const wait = Number(response.headers.get("retry-after"));
-  return new Failure(response.status, typeof said === "string" ? said : "", wait > 0 ? wait : null);
+  const text = (one: unknown) => (typeof one === "string" ? one : "");
+  return new Failure(response.status, text(said?.message), wait > 0 ? wait : null, text(said?.code) || null);
 }
 
 const ours: Middleware = {

@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/samples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Samples
+         * @description What the model answered when it was measured: the first of each kind, unchanged; empty where it was not.
+         */
+        get: operations["samples_api_samples_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs": {
         parameters: {
             query?: never;
@@ -1131,6 +1151,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/me/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Own Limits
+         * @description The limits of one's account, over all its keys, and what is left of each now; empty where there are none.
+         */
+        get: operations["own_limits_api_me_limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/usage": {
         parameters: {
             query?: never;
@@ -2180,6 +2220,21 @@ export interface components {
             new: string;
         };
         /**
+         * OwnLimit
+         * @description So many at most, and how many of them are left now.
+         */
+        OwnLimit: {
+            /**
+             * Name
+             * @enum {string}
+             */
+            name: "requests_per_minute" | "tokens_per_minute" | "tokens_per_day" | "concurrency";
+            /** Most */
+            most: number;
+            /** Left */
+            left: number;
+        };
+        /**
          * OwnTotal
          * @description How much of one kind, in one state.
          */
@@ -2639,29 +2694,12 @@ export interface components {
             progress: components["schemas"]["ProgressView"] | null;
         };
         /**
-         * Sample
-         * @description An answer of a model in training, as it was in a step (from 0).
-         */
-        Sample: {
-            /**
-             * Stage
-             * @enum {string}
-             */
-            stage: "sft" | "reward" | "gate" | "ppo" | "dpo" | "best_of_n" | "judge" | "evaluation";
-            /** Step */
-            step: number;
-            /** Prompt */
-            prompt: string;
-            /** Answer */
-            answer: string;
-        };
-        /**
          * SampleRows
          * @description Lines of a run's samples.
          */
         SampleRows: {
             /** Rows */
-            rows: components["schemas"]["Sample"][];
+            rows: components["schemas"]["accordant__rounds__runs__Sample"][];
             /**
              * Place
              * @description Asked for as `after`, only what is new comes.
@@ -3010,6 +3048,33 @@ export interface components {
             /** Ahead */
             ahead: number;
         };
+        /**
+         * Sample
+         * @description An answer of a model in training, as it was in a step (from 0).
+         */
+        accordant__rounds__runs__Sample: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "sft" | "reward" | "gate" | "ppo" | "dpo" | "best_of_n" | "judge" | "evaluation";
+            /** Step */
+            step: number;
+            /** Prompt */
+            prompt: string;
+            /** Answer */
+            answer: string;
+        };
+        /**
+         * Sample
+         * @description A question of the evaluation, and what the model answered to it.
+         */
+        accordant__serve__requests__Sample: {
+            /** Question */
+            question: string;
+            /** Answer */
+            answer: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -3069,6 +3134,7 @@ export type MetricRows = components['schemas']['MetricRows'];
 export type NewConversation = components['schemas']['NewConversation'];
 export type NewKey = components['schemas']['NewKey'];
 export type NewPassword = components['schemas']['NewPassword'];
+export type OwnLimit = components['schemas']['OwnLimit'];
 export type OwnTotal = components['schemas']['OwnTotal'];
 export type OwnTotals = components['schemas']['OwnTotals'];
 export type Path = components['schemas']['Path'];
@@ -3089,7 +3155,6 @@ export type Roles = components['schemas']['Roles'];
 export type RunDetail = components['schemas']['RunDetail'];
 export type RunList = components['schemas']['RunList'];
 export type RunView = components['schemas']['RunView'];
-export type Sample = components['schemas']['Sample'];
 export type SampleRows = components['schemas']['SampleRows'];
 export type SampledAnswer = components['schemas']['SampledAnswer'];
 export type SampledPrompt = components['schemas']['SampledPrompt'];
@@ -3109,6 +3174,8 @@ export type UsageTotal = components['schemas']['UsageTotal'];
 export type ValidationError = components['schemas']['ValidationError'];
 export type VerdictView = components['schemas']['VerdictView'];
 export type Waiting = components['schemas']['Waiting'];
+export type AccordantRoundsRunsSample = components['schemas']['accordant__rounds__runs__Sample'];
+export type AccordantServeRequestsSample = components['schemas']['accordant__serve__requests__Sample'];
 export type $defs = Record<string, never>;
 export interface operations {
     about_api_about_get: {
@@ -3127,6 +3194,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["About"];
+                };
+            };
+        };
+    };
+    samples_api_samples_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["accordant__serve__requests__Sample"][];
                 };
             };
         };
@@ -5064,6 +5151,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    own_limits_api_me_limits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnLimit"][];
                 };
             };
         };

@@ -1,6 +1,7 @@
 import type { About } from "@/api/schema";
 import { useWords } from "@/i18n";
-import { useAbout } from "@/parts/about";
+import { Markdown } from "@/markdown/Markdown";
+import { useAbout, useSamples } from "@/parts/about";
 
 /** Before the first word: what to ask, what to expect, and what was measured of its failings. */
 export function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
@@ -23,6 +24,7 @@ export function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
             ))}
           </ul>
         </section>
+        <Samples onAsk={onAsk} />
         <section>
           <h3>{words.itCan}</h3>
           <ul>
@@ -40,6 +42,27 @@ export function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
           </ul>
         </section>
       </div>
+    </section>
+  );
+}
+
+/** What this very model answered when it was measured, as it was; the first one can be seen at a glance. */
+function Samples({ onAsk }: { onAsk: (question: string) => void }) {
+  const words = useWords();
+  const { data } = useSamples();
+  if (!data || data.length === 0) return null;
+  return (
+    <section className="samples">
+      <h3>{words.samples}</h3>
+      {data.map(({ question, answer }, place) => (
+        <details key={question} open={place === 0}>
+          <summary dir="auto">{question}</summary>
+          <Markdown text={answer} />
+          <button type="button" className="quiet small" onClick={() => onAsk(question)}>
+            {words.askThis}
+          </button>
+        </details>
+      ))}
     </section>
   );
 }

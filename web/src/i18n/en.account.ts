@@ -35,6 +35,10 @@ export const account = {
   },
 
   usage: {
+    limits: "Limits of your account",
+    noLimits: "Your account has no limits.",
+    left: (left: string, most: string) => `${left} of ${most} left`,
+    midnight: "The tokens of a day begin anew at midnight (UTC).",
     title: "Usage",
     period: "Period",
     days: (count: string) => `Last ${count} days`,
@@ -60,7 +64,6 @@ export const account = {
     newPassword: "New password",
     atLeast: (count: string) => `At least ${count} characters. All other browsers will be signed out.`,
     passwordChanged: "The password is changed. All other browsers are signed out.",
-    passwordWrong: "the password is wrong",
     export: "Download your data",
     exportHelp: "The download is everything that is stored of you, as one JSON file.",
     delete: "Delete account",

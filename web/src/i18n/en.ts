@@ -1,4 +1,5 @@
 import { account } from "./en.account";
+import { type Codes, codes } from "./en.codes";
 import { runs } from "./en.runs";
 import { feedback, labelling } from "./en.teaching";
 
@@ -48,6 +49,8 @@ export const en = {
     "Suggest a name for a small bakery by the sea.",
     "Who was the first person to walk on Mars?",
   ],
+  samples: "What it answered when it was measured, word for word",
+  askThis: "Ask this",
   itCan: "What it can do",
   abilities: [
     "Answer, explain, and help you write",
@@ -126,6 +129,7 @@ export const en = {
   },
 
   failure: {
+    codes: codes as Codes,
     unreachable: "The server cannot be reached.",
     signedOut: "You are signed out.",
     forbidden: "You may not do this.",
@@ -150,7 +154,6 @@ export const en = {
   signedInAs: (name: string) => `Signed in as ${name}`,
   userName: "Name",
   password: "Password",
-  wrongPassword: "Name or password is wrong.",
   invitation: "Invitation code",
   invitationHelp: "Leave it empty where signing up is open to everyone.",
   haveAccount: "I have an account",

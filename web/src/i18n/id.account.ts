@@ -36,6 +36,10 @@ export const account: Words["account"] = {
   },
 
   usage: {
+    limits: "Batas akun Anda",
+    noLimits: "Akun Anda tidak dibatasi.",
+    left: (left, most) => `sisa ${left} dari ${most}`,
+    midnight: "Jatah token harian dimulai lagi pukul 00.00 (UTC).",
     title: "Pemakaian",
     period: "Rentang waktu",
     days: (count) => `${count} hari terakhir`,
@@ -61,7 +65,6 @@ export const account: Words["account"] = {
     newPassword: "Kata sandi baru",
     atLeast: (count) => `Paling sedikit ${count} karakter. Semua peramban lain akan dikeluarkan.`,
     passwordChanged: "Kata sandi sudah diganti. Semua peramban lain sudah dikeluarkan.",
-    passwordWrong: "kata sandi salah",
     export: "Unduh data Anda",
     exportHelp: "Unduhan berisi semua yang tersimpan tentang Anda dalam satu berkas JSON.",
     delete: "Hapus akun",

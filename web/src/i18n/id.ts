@@ -1,5 +1,6 @@
 import type { Words } from "./en";
 import { account } from "./id.account";
+import { codes } from "./id.codes";
 import { runs } from "./id.runs";
 import { feedback, labelling } from "./id.teaching";
 
@@ -45,6 +46,8 @@ export const id: Words = {
     "Usulkan nama untuk toko roti kecil di tepi laut.",
     "Siapa orang pertama yang berjalan di Mars?",
   ],
+  samples: "Jawabannya saat diukur, kata demi kata",
+  askThis: "Tanyakan ini",
   itCan: "Yang dapat dilakukannya",
   abilities: [
     "Menjawab, menjelaskan, dan membantu Anda menulis",
@@ -120,6 +123,7 @@ export const id: Words = {
   },
 
   failure: {
+    codes,
     unreachable: "Server tidak dapat dihubungi.",
     signedOut: "Anda sudah keluar.",
     forbidden: "Anda tidak boleh melakukan ini.",
@@ -144,7 +148,6 @@ export const id: Words = {
   signedInAs: (name) => `Masuk sebagai ${name}`,
   userName: "Nama",
   password: "Kata sandi",
-  wrongPassword: "Nama atau kata sandi salah.",
   invitation: "Kode undangan",
   invitationHelp: "Kosongkan bila pendaftaran terbuka untuk semua orang.",
   haveAccount: "Saya punya akun",

@@ -35,6 +35,10 @@ export const account: Words["account"] = {
   },
 
   usage: {
+    limits: "你账号的限额",
+    noLimits: "你的账号没有限额。",
+    left: (left, most) => `剩余 ${left}，共 ${most}`,
+    midnight: "每日词元在 UTC 零点重新计算。",
     title: "用量",
     period: "时间范围",
     days: (count) => `最近 ${count} 天`,
@@ -59,7 +63,6 @@ export const account: Words["account"] = {
     newPassword: "新密码",
     atLeast: (count) => `至少 ${count} 个字符。其他浏览器都会退出登录。`,
     passwordChanged: "密码已修改。其他浏览器均已退出登录。",
-    passwordWrong: "密码不正确",
     export: "下载你的数据",
     exportHelp: "下载内容是系统中与你有关的全部数据，存为一个 JSON 文件。",
     delete: "删除账号",

@@ -1,5 +1,6 @@
 import type { Words } from "./en";
 import { account } from "./zh.account";
+import { codes } from "./zh.codes";
 import { runs } from "./zh.runs";
 import { feedback, labelling } from "./zh.teaching";
 
@@ -44,6 +45,8 @@ export const zh: Words = {
     "给海边的一家小面包店起个名字。",
     "第一个在火星上行走的人是谁？",
   ],
+  samples: "它在评测时的回答，一字未改",
+  askThis: "问这个",
   itCan: "它能做什么",
   abilities: ["回答、解释，帮你写作", "记得对话中前面说过的话", "接受纠正：指出错误，再问一次"],
   itCannot: "它的不足",
@@ -115,6 +118,7 @@ export const zh: Words = {
   },
 
   failure: {
+    codes,
     unreachable: "无法连接服务器。",
     signedOut: "你已退出登录。",
     forbidden: "你没有权限这样做。",
@@ -138,7 +142,6 @@ export const zh: Words = {
   signedInAs: (name) => `已登录：${name}`,
   userName: "用户名",
   password: "密码",
-  wrongPassword: "用户名或密码不正确。",
   invitation: "邀请码",
   invitationHelp: "如果注册对所有人开放，可以留空。",
   haveAccount: "我已有账号",

@@ -8,6 +8,11 @@ export function Menu({ label, children }: Props) {
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
+  /** The focus goes to the button, so that a dialog which opens now gives it back there. */
+  const close = () => {
+    setOpen(false);
+    button.current?.focus();
+  };
   const items = () => [...(root.current?.querySelectorAll<HTMLElement>("[role=menuitem]") ?? [])];
 
   useEffect(() => {
@@ -31,8 +36,7 @@ export function Menu({ label, children }: Props) {
       all[goal % all.length]?.focus();
     } else if (event.key === "Escape") {
       event.stopPropagation();
-      setOpen(false);
-      button.current?.focus();
+      close();
     } else if (event.key === "Tab") {
       setOpen(false);
     }
@@ -54,7 +58,7 @@ export function Menu({ label, children }: Props) {
       </button>
       {open && (
         // biome-ignore lint/a11y/useKeyWithClickEvents: the items are buttons and links
-        <div role="menu" aria-label={label} tabIndex={-1} onClick={() => setOpen(false)}>
+        <div role="menu" aria-label={label} tabIndex={-1} onClick={close}>
           {children}
         </div>
       )}

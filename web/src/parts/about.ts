@@ -8,3 +8,11 @@ export const useAbout = () =>
     queryFn: () => dataOf(api.GET("/api/about")),
     staleTime: Number.POSITIVE_INFINITY,
   });
+
+/** What the model answered when it was measured. */
+export const useSamples = () =>
+  useQuery({
+    queryKey: ["samples"],
+    queryFn: () => dataOf(api.GET("/api/samples")),
+    staleTime: Number.POSITIVE_INFINITY,
+  });

@@ -5,6 +5,8 @@ import type { Words } from "@/i18n";
 export function sayFailure(error: unknown, words: Words): string {
   const say = words.failure;
   if (!(error instanceof Failure)) return words.broken;
+  const known = say.codes[error.code as keyof typeof say.codes];
+  if (known) return known(error.retryAfter);
   switch (error.status) {
     case 0:
       return say.unreachable;

@@ -12,6 +12,8 @@ from starlette.responses import StreamingResponse
 from accordant.records import Record
 from accordant.serve.access import Access, Principal
 from accordant.serve.deps import AccessDep, Admin, DatabaseDep, DialogueDep, InPerson, Signed
+from accordant.serve.faults import Fault
+from accordant.serve.limits import LimitReached
 from accordant.store import annotations, audit, conversations, export, invitations, logins, passwords, settings, users
 from accordant.store.database import Database, NotFound
 from accordant.store.schema import User, UserRole
@@ -97,7 +99,7 @@ def sign_up(asked: SignUp, request: Request, response: Response, access: AccessD
     with database.write() as session:
         open_to_all = settings.load(session, AccountSettings).sign_up == "open"
         if not open_to_all and not asked.invitation:
-            raise HTTPException(403, "signing up needs an invitation")
+            raise Fault("signing up needs an invitation", code="invitation_needed", status=403)
         invitation = invitations.find(session, asked.invitation) if asked.invitation else None
         user = users.add(session, asked.name, digest, invitation.roles if invitation else ())
         if invitation:
@@ -118,7 +120,7 @@ def log_in(asked: Credentials, request: Request, response: Response, access: Acc
     with database.read() as session:
         user = users.find(session, name)
     if not passwords.password_fits(user.password_hash if user else None, asked.password) or user is None:
-        raise HTTPException(401, "name or password is wrong")
+        raise Fault("name or password is wrong", code="login_wrong", status=401)
     with database.write() as session:
         logins.succeeded(session, own, tries)
         logins.clean(session)
@@ -243,7 +245,7 @@ def _brake(database: Database, tries: dict[str, int]) -> None:
     if wait:
         seconds = logins.seconds(wait)
         message = f"too many tries; try again in {seconds} seconds"
-        raise HTTPException(429, message, headers={"Retry-After": str(seconds)})
+        raise LimitReached(message, seconds, "too_many_tries")
 
 
 def _prove(database: Database, who: Principal, password: str, request: Request) -> None:
@@ -253,7 +255,7 @@ def _prove(database: Database, who: Principal, password: str, request: Request) 
     with database.read() as session:
         digest = _row(session.get(User, who.user_id)).password_hash
     if not passwords.password_fits(digest, password):
-        raise HTTPException(403, "the password is wrong")
+        raise Fault("the password is wrong", code="password_wrong", status=403)
     with database.write() as session:
         logins.succeeded(session, own, tries)
 

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from accordant.records import Record
 from accordant.serve.deps import Admin, DatabaseDep, Signed
+from accordant.serve.limits import Holder, LimitName
+from accordant.serve.service import Serving
 from accordant.store import usage
 from accordant.store.database import Database
 from accordant.store.ids import now
@@ -47,10 +49,26 @@ class UsageTotal(Record):
         return cls(user=total.user_id, **{name: getattr(total, name) for name in cls.model_fields if name != "user"})
 
 
+class OwnLimit(Record):
+    """So many at most, and how many of them are left now."""
+
+    name: LimitName
+    most: int
+    left: int
+
+
 @router.get("/me/usage")
 def own_usage(who: Signed, database: DatabaseDep, days: Days = 31) -> list[UsageDay]:
     """Requests and tokens by day, key and model, newest first; days without any are left out."""
     return _of_user(database, who.user_id, days)
+
+
+@router.get("/me/limits")
+def own_limits(who: Signed, service: Serving) -> list[OwnLimit]:
+    """The limits of one's account, over all its keys, and what is left of each now; empty where there are none."""
+    limits = service.settings.limits
+    left = service.limiter.left(Holder(who.user_id, None, limits), service.usage.today(who.user_id, None))
+    return [OwnLimit(name=name, most=getattr(limits, name), left=count) for name, count in left.items()]
 
 
 @router.get("/usage")
