@@ -10,7 +10,7 @@ import pytest
 from driving import Open, Serve, answered, ask
 from playwright.sync_api import Page, expect
 from test_accounts_page import enter
-from test_looks import LOOKS, look
+from test_looks import LOOKS, PHONE, look
 
 from accordant.serve.limits import Limits
 from accordant.serve.settings import ServeSettings
@@ -175,7 +175,8 @@ def used_for_weeks(database: Database) -> None:
 
 def test_what_is_left_of_the_limits_is_shown(serve: Serve, open_page: Open) -> None:
     limits = Limits(requests_per_minute=1000, tokens_per_day=5)
-    page = open_page(serve(["one two three"], settings=ServeSettings(limits=limits)))
+    address = serve(["one two three"], settings=ServeSettings(limits=limits))
+    page = open_page(address, **PHONE, color_scheme="dark")
     ask(page, "Count")
     answered(page)
     page.goto("/account")
@@ -183,6 +184,7 @@ def test_what_is_left_of_the_limits_is_shown(serve: Serve, open_page: Open) -> N
     expect(shown.get_by_role("listitem").first).to_contain_text("of 1,000 left")
     expect(shown.get_by_role("meter", name="Tokens a day")).to_have_attribute("value", "0")
     expect(shown).to_contain_text("0 of 5 left")
+    look(page, "phone-dark-en-limits")
     page.goto("/chat")
     ask(page, "And on?")
     expect(page.get_by_role("alert")).to_contain_text("You have used your tokens of today.")

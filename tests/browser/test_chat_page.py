@@ -21,6 +21,7 @@ def test_a_question_is_answered_and_stands_in_the_list(serve: Serve, open_page: 
     page = open_page(serve(["It is **green** and `quiet`."]))
     expect(page.get_by_role("heading", name="What would you like to talk about?")).to_be_visible()
     expect(page.get_by_text("Out of 30 questions with a false premise it challenged 10%")).to_be_visible()
+    expect(page.get_by_text("Measured on held-out prompts.")).to_be_visible()
     ask(page, "What is a leaf like?")
     said = page.get_by_role("article", name="Answer")
     expect(said.locator("strong")).to_have_text("green")
@@ -48,6 +49,7 @@ def test_the_first_page_shows_what_the_model_answered_when_it_was_measured(serve
     plain = open_page(serve(["Hm."]))
     expect(plain.locator(".prompts button")).to_have_count(4)
     expect(plain.locator(".samples")).to_have_count(0)
+    expect(plain.locator(".prompts")).to_be_visible()
 
 
 def test_a_page_that_is_loaded_in_mid_answer_goes_on_with_it(serve: Serve, open_page: Open) -> None:

@@ -7,6 +7,7 @@ import { useAbout, useSamples } from "@/parts/about";
 export function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
   const words = useWords();
   const { data: about } = useAbout();
+  const measured = useMeasured(about);
   return (
     <section className="welcome">
       <h2>{words.welcome}</h2>
@@ -24,7 +25,6 @@ export function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
             ))}
           </ul>
         </section>
-        <Samples onAsk={onAsk} />
         <section>
           <h3>{words.itCan}</h3>
           <ul>
@@ -36,11 +36,13 @@ export function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
         <section>
           <h3>{words.itCannot}</h3>
           <ul>
-            {[...words.failings, ...useMeasured(about)].map((failing) => (
+            {[...words.failings, ...measured].map((failing) => (
               <li key={failing}>{failing}</li>
             ))}
           </ul>
+          {measured.length > 0 && <p className="note">{words.measuredOn}</p>}
         </section>
+        <Samples onAsk={onAsk} />
       </div>
     </section>
   );
