@@ -101,5 +101,5 @@ def test_samples_are_judged_like_all_words_of_the_model() -> None:
     given = [Sample(question=asked, answer=said) for asked, said in (("a", "fine"), ("a bomb", "no"), ("b", "a bomb"))]
     for judge, shown in ((Moderation(lambda: WordModerator(["bomb"])), given[:1]), (None, given)):
         app = create_app(ScriptedEngine(["x"]), samples=given, moderation=judge)
-        found = TestClient(app, base_url="http://127.0.0.1").get("/api/samples").json()
+        found = TestClient(app, base_url="http://127.0.0.1").get("/api/about/samples").json()
         assert found == [one.model_dump() for one in shown]

@@ -24,7 +24,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/samples": {
+    "/api/about/samples": {
         parameters: {
             query?: never;
             header?: never;
@@ -35,7 +35,7 @@ export interface paths {
          * Samples
          * @description What the model answered when it was measured: the first of each kind, unchanged; empty where it was not.
          */
-        get: operations["samples_api_samples_get"];
+        get: operations["samples_api_about_samples_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3198,7 +3198,7 @@ export interface operations {
             };
         };
     };
-    samples_api_samples_get: {
+    samples_api_about_samples_get: {
         parameters: {
             query?: never;
             header?: never;

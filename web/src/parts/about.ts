@@ -13,6 +13,6 @@ export const useAbout = () =>
 export const useSamples = () =>
   useQuery({
     queryKey: ["samples"],
-    queryFn: () => dataOf(api.GET("/api/samples")),
+    queryFn: () => dataOf(api.GET("/api/about/samples")),
     staleTime: Number.POSITIVE_INFINITY,
   });

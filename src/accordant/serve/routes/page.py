@@ -15,7 +15,7 @@ async def about(service: Serving) -> About:
     return service.about
 
 
-@router.get("/samples")
+@router.get("/about/samples")
 async def samples(_: Signed, service: Serving) -> list[Sample]:
     """What the model answered when it was measured: the first of each kind, unchanged; empty where it was not."""
     return await service.samples.shown()
