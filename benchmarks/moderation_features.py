@@ -40,11 +40,10 @@ def unit(vectors: torch.Tensor) -> np.ndarray:
 def encoder_states(texts: list[str]) -> dict[str, np.ndarray]:
     """Pooled states after each layer of the encoder, of the first window."""
     encoder = Encoder.load(bring_encoder(encoder_folder()), torch.bfloat16)
-    windows = [torch.tensor([encoder.windows(text)[0]]) for text in texts]
     with torch.inference_mode():
-        states = [encoder.model(w, torch.ones_like(w, dtype=torch.bool)) for w in windows]
+        states = [encoder.model(encoder.windows(text)[0]) for text in texts]
     layers = range(len(encoder.model.layers))
-    pooled = {n: unit(torch.stack([s[n][0].float().mean(0) for s in states])) for n in layers}
+    pooled = {n: unit(torch.stack([s[n].float().mean(0) for s in states])) for n in layers}
     middle, last = pooled[round(len(layers) * 2 / 3) - 1], pooled[len(layers) - 1]
     named = {f"encoder, layer {n + 1}": vectors for n, vectors in pooled.items()}
     return named | {"encoder, two thirds and last": np.concatenate((middle, last), axis=1)}

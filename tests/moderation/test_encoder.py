@@ -1,4 +1,4 @@
-"""The encoder: equal to transformers, indifferent to batching, and cutting long texts into windows."""
+"""The encoder: equal to transformers, indifferent to company, and cutting long texts into windows."""
 
 import functools
 import zipfile
@@ -24,15 +24,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
 
 
-def test_hidden_states_are_those_of_transformers(folder: Path) -> None:
+@pytest.mark.parametrize("tokens", [1, 11, 16, 40])
+def test_hidden_states_are_those_of_transformers(folder: Path, tokens: int) -> None:
     theirs = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
     ours = load_bert(folder, torch.float32)
-    ids = torch.randint(0, 60, (3, 11), generator=torch.Generator().manual_seed(0))
-    seen = torch.arange(11) < torch.tensor([11, 4, 1])[:, None]
+    ids = torch.randint(0, 60, (tokens,), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = theirs(input_ids=ids, attention_mask=seen.long()).last_hidden_state
-        found = ours(ids, seen)[-1]
-    torch.testing.assert_close(found[seen], expected[seen], atol=1e-5, rtol=1e-5)
+        expected = theirs(input_ids=ids[None], output_hidden_states=True).hidden_states
+        found = ours(ids.tolist())
+    assert len(found) == len(expected) - 1
+    for own, other in zip(found, expected[1:], strict=True):
+        torch.testing.assert_close(own, other[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_vector_is_the_mean_of_its_tokens_after_two_layers_each_at_length_1(folder: Path) -> None:
@@ -47,13 +49,15 @@ def test_a_vector_is_the_mean_of_its_tokens_after_two_layers_each_at_length_1(fo
     assert encoder.size == len(expected)
 
 
-def test_neighbours_in_a_batch_change_nothing(folder: Path) -> None:
+def test_a_text_has_the_same_vectors_in_any_company(folder: Path) -> None:
     encoder = Encoder.load(folder)
+    encoder.window = 10
     texts = ["rain", TEXT, "", "the moon is made of rock", TEXT * 2]
     together = encoder.embed(texts)
+    assert len(together.texts) > len(texts)
     for number, text in enumerate(texts):
-        alone = encoder.embed([text]).vectors
-        np.testing.assert_allclose(together.vectors[together.texts == number], alone, atol=1e-5)
+        np.testing.assert_array_equal(together.vectors[together.texts == number], encoder.embed([text]).vectors)
+    assert encoder.embed([]).vectors.shape == (0, encoder.size)
 
 
 def test_a_long_text_is_cut_into_windows_that_overlap_and_cover_it(folder: Path) -> None:

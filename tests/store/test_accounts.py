@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from accordant.config import Section
 from accordant.errors import AccordantError
 from accordant.store import audit, invitations, keys, logins, passwords, settings, usage, users
-from accordant.store.database import Changed, Database, NotFound
+from accordant.store.database import Changed, Database, NotFound, Unusable
 from accordant.store.schema import Base, LoginSession, Setting, User
 from accordant.store.settings import AccountSettings
 
@@ -347,6 +347,24 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: object) -> None:
         session.execute(sa.text("select 1"))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_statement_has_a_time_limit_and_a_migration_has_none(database_url: str) -> None:
+    counting = sa.text(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT count(*) FROM n"
+    )
+    hurried = Database(database_url, statement_seconds=0.01)
+    for transaction in (hurried.read, hurried.write):
+        with (
+            pytest.raises(Unusable, match=r"a statement ran for more than 0\.01 s and was ended$"),
+            transaction() as session,
+        ):
+            session.scalar(counting)
+    with hurried.connect() as connection:
+        assert connection.scalar(counting) == 300_000
+    with pytest.raises(Unusable), hurried.read() as session:
+        session.scalar(counting)
+    hurried.close()
 
 
 def test_foreign_keys_are_indexed() -> None:

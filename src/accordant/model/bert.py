@@ -1,5 +1,6 @@
 """The encoder: BERT (Devlin et al. 2019) as sentence embeddings use it, token ids in, one vector a text out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ _NAMES = {
 }
 """The hub's names of parts and ours, in the order in which they are replaced."""
 _UNUSED = ("pooler.", "embeddings.position_ids")
+_STEP = 16
+"""Rows; a window of 256 tokens is 16 of them."""
 
 
 class BertConfig(NamedTuple):
@@ -66,11 +69,14 @@ class Layer(nn.Module):
         self.widen, self.narrow = Linear(config.hidden, config.mlp), Linear(config.mlp, config.hidden)
         self.narrow_norm = nn.LayerNorm(config.hidden, config.epsilon)
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """(texts, tokens, hidden) to the same; `seen` (texts, 1, 1, tokens) is false where there is padding."""
-        query, key, value = (part.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for part in self.inputs(x))
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen).transpose(1, 2).flatten(2)
-        x = self.mixed_norm(x + self.mixed(mixed))
+    def forward(self, x: Tensor, tokens: int) -> Tensor:
+        """(rows, hidden) to the same; rows after the first `tokens` are padding, which no token sees."""
+        query, key, value = (part.view(len(x), self.heads, -1).transpose(0, 1) for part in self.inputs(x))
+        scores = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2))
+        scores[..., tokens:] = -torch.inf
+        # In float32: torch's softmax of bfloat16 rows is slower than this one and both conversions.
+        weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
+        x = self.mixed_norm(x + self.mixed(torch.bmm(weights, value).transpose(0, 1).flatten(1)))
         return self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))  # type: ignore[no-any-return]
 
 
@@ -86,19 +92,25 @@ class Bert(nn.Module):
         self.norm = nn.LayerNorm(config.hidden, config.epsilon)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
-    def forward(self, ids: Tensor, seen: Tensor) -> list[Tensor]:
-        """Ids and mask, both (texts, tokens), to the hidden states (texts, tokens, hidden) after each layer."""
-        x = self.norm(self.words(ids) + self.positions.weight[: ids.shape[1]] + self.types.weight[0])
+    def forward(self, ids: Sequence[int]) -> list[Tensor]:
+        """Token ids of one text to its hidden states (tokens, hidden) after each layer.
+
+        The text is padded to whole steps of rows, so that few numbers of rows occur: oneDNN compiles kernels for each.
+        """
+        tokens = len(ids)
+        padded = torch.zeros(-(-tokens // _STEP) * _STEP, dtype=torch.long)
+        padded[:tokens] = torch.tensor(ids)
+        x = self.norm(self.words(padded) + self.positions.weight[: len(padded)] + self.types.weight[0])
         states = []
         for layer in self.layers:
-            x = layer(x, seen[:, None, None])
-            states.append(x)
+            x = layer(x, tokens)
+            states.append(x[:tokens])
         return states
 
 
-def pool(hidden: Tensor, seen: Tensor) -> Tensor:
-    """The mean of the tokens' states, at length 1 (Reimers & Gurevych 2019): (texts, hidden) in float32."""
-    return F.normalize((hidden.float() * seen[..., None]).sum(1), dim=-1)
+def pool(hidden: Tensor) -> Tensor:
+    """The mean of the tokens' states (tokens, hidden), at length 1 (Reimers & Gurevych 2019): (hidden,) in float32."""
+    return F.normalize(hidden.float().sum(0), dim=-1)
 
 
 def load_bert(folder: Path, dtype: torch.dtype) -> Bert:

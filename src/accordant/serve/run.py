@@ -55,7 +55,7 @@ def serve(
     """
     settings = settings or ServeSettings()
     with bind(host, port) as listener:
-        store = open_database(database)
+        store = open_database(database, settings.statement_seconds)
         access = make_access(store, host, accounts, os.environ.get("ACCORDANT_SECRET"))
         name = name_of(checkpoint)
         engine = load_engine(checkpoint, settings.answers_at_once)

@@ -36,6 +36,7 @@ class ServeSettings(Section):
     shutdown_seconds: Positive = Field(30.0, description="How long answers in the making may take to end on shutdown.")
     request_seconds: Positive = Field(30.0, description="How long a client may take to send a request.")
     write_seconds: Positive = Field(60.0, description="How long a client may leave a piece of an answer unread.")
+    statement_seconds: Positive = Field(60.0, description="How long one statement of the database may run.")
     connections: Count = Field(1024, description="Open connections; one more is answered with 503.")
     labelling: LabellingSettings = Field(LabellingSettings(), description="What trainers are given to rank.")
     log_requests: bool = Field(False, description="One line of JSON on stderr for each request.")

@@ -1,7 +1,9 @@
 """One database: SQLite in the workspace, or PostgreSQL by URL; sessions that read, and sessions that write."""
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,11 @@ PRAGMAS = (
 
 WAIT_SECONDS = 10.0
 """So long somebody waits for others: for a connection, a turn to write, a lock. Then they are told."""
+STATEMENT_SECONDS = 60.0
+"""So long one statement may run. Migrations, backups and restoring may take as long as they need."""
 MOST_CONNECTIONS = 48
+_STEPS = 10_000
+"""Steps of SQLite's machine, some 0.1 ms of them, between two looks at the clock."""
 
 
 class NotFound(AccordantError):
@@ -50,12 +56,14 @@ class Database:
 
     Args:
         url: `sqlite:///FILE`, `postgresql://USER@HOST/NAME`, or None for `accordant.db` in the workspace.
+        statement_seconds: how long one statement of `read` or `write` may run; then it is ended, and `Unusable` raised.
 
     Raises:
         AccordantError: when the URL is no database's, or its driver is not installed.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, statement_seconds: float = STATEMENT_SECONDS) -> None:
+        self.statement_seconds = statement_seconds
         try:
             place = sa.make_url(url or f"sqlite:///{workspace() / 'accordant.db'}")
             if place.drivername in ("postgres", "postgresql"):
@@ -68,7 +76,7 @@ class Database:
                 pool_size=min(8, MOST_CONNECTIONS),
                 max_overflow=max(0, MOST_CONNECTIONS - 8),
                 pool_timeout=WAIT_SECONDS,
-                connect_args={} if self.is_sqlite else _patience(place),
+                connect_args={} if self.is_sqlite else _patience(place, statement_seconds),
             )
         except (ArgumentError, NoSuchModuleError) as error:
             raise AccordantError(f"{url} is no database URL: use sqlite:///FILE or postgresql://...") from error
@@ -80,18 +88,20 @@ class Database:
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _set_up)
             sa.event.listen(self.engine, "begin", _begin)
+            sa.event.listen(self.engine, "before_cursor_execute", _set_deadline)
             path = Path(str(place.database))
             with explain_os_errors(f"opening {path}"):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not path.exists():
                     path.touch(mode=0o600)  # nobody else's to read, nor the log beside it
-        self._writer = self.engine.execution_options(writes=True)
+        self._reader = self.engine.execution_options(statement_seconds=statement_seconds)
+        self._writer = self._reader.execution_options(writes=True)
         self._must_scrub = False
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
         """A session on one moment's state (SQLite), which changes nothing."""
-        with self._explained(), Session(self.engine, expire_on_commit=False) as session:
+        with self._explained(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextlib.contextmanager
@@ -107,8 +117,11 @@ class Database:
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[sa.Connection]:
-        """A bare connection in a transaction that writes, for migrations and restoring."""
-        with self._explained(), self._turn(), self._writer.begin() as connection:
+        """A bare connection in a transaction that writes, without a limit on time, for migrations and restoring."""
+        writer = self._writer.execution_options(statement_seconds=math.inf)
+        with self._explained(), self._turn(), writer.begin() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             yield connection
 
     def forget_deleted(self) -> None:
@@ -154,6 +167,8 @@ class Database:
             raise Unusable(f"the database {self.name} has no free connection: {MOST_CONNECTIONS} are in use") from error
         except OperationalError as error:
             reason = str(error.orig).strip().splitlines()[0]
+            if reason == "interrupted" or "statement timeout" in reason:  # SQLite's word and PostgreSQL's
+                reason = f"a statement ran for more than {self.statement_seconds:g} s and was ended"
             raise Unusable(f"the database {self.name} cannot be used: {reason}") from error
         except DataError as error:  # PostgreSQL takes no NUL, and no number beyond a column's
             raise NotText(f"this cannot be stored: {str(error.orig).strip().splitlines()[0]}") from error
@@ -167,21 +182,37 @@ def insert_into(session: Session, table: type[Any]) -> Any:
     return dialect.insert(table)
 
 
-def _patience(place: sa.URL) -> dict[str, Any]:
+def _patience(place: sa.URL, statement_seconds: float) -> dict[str, Any]:
     """How long PostgreSQL's client and server wait, in words that the URL may overrule."""
     milliseconds = int(WAIT_SECONDS * 1000)
     known = {
         "connect_timeout": int(max(WAIT_SECONDS, 2)),
         "tcp_user_timeout": milliseconds,  # a server that went away without a word
-        "options": f"-c lock_timeout={milliseconds}",
+        "options": f"-c lock_timeout={milliseconds} -c statement_timeout={math.ceil(statement_seconds * 1000)}",
     }
     return {name: value for name, value in known.items() if name not in place.query}
 
 
-def _set_up(connection: Any, _: object) -> None:
+class _Deadline:
+    """When what a connection to SQLite is doing must have ended, on the monotonic clock."""
+
+    at = math.inf
+
+    def passed(self) -> bool:
+        return time.monotonic() > self.at
+
+
+def _set_up(connection: Any, record: Any) -> None:
+    record.info["deadline"] = deadline = _Deadline()
+    connection.set_progress_handler(deadline.passed, _STEPS)
     connection.isolation_level = None  # transactions begin below, not when the driver thinks fit
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_deadline(connection: sa.Connection, *_: object) -> None:
+    seconds: float = connection.get_execution_options().get("statement_seconds", math.inf)
+    connection.info["deadline"].at = time.monotonic() + seconds
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from accordant.errors import AccordantError
 from accordant.store import users
-from accordant.store.database import Database
+from accordant.store.database import STATEMENT_SECONDS, Database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,16 +23,17 @@ _ONE_THREAD = threading.Lock()
 """Alembic keeps what it works on in globals."""
 
 
-def open_database(url: str | None = None) -> Database:
+def open_database(url: str | None = None, statement_seconds: float = STATEMENT_SECONDS) -> Database:
     """The database, ready to use: a new one is made, one of another version is refused.
 
     Args:
         url: as for `Database`.
+        statement_seconds: as for `Database`.
 
     Raises:
         AccordantError: when it cannot be reached, or its schema is older or newer than this version's.
     """
-    database = Database(url)
+    database = Database(url, statement_seconds)
     found = revision(database)
     if found is None:
         _create(database)
