@@ -23,7 +23,11 @@ from accordant.moderation.moderator import Moderator
 
 LONGEST = (200, 400, 800, 1600)
 """Characters: messages are shown apart up to each of these, and beyond the last."""
-FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+FORMATS = {
+    "float32": {"dtype": torch.float32, "int8": False},
+    "bfloat16": {"dtype": torch.bfloat16, "int8": False},
+    "int8": {"dtype": torch.bfloat16, "int8": True},
+}
 
 
 def milliseconds(moderator: Moderator, text: str) -> float:
@@ -62,7 +66,7 @@ def main() -> None:
     keep_freed_memory()
     every = [row.text for row in load_labelled_texts(given.data).records]
     texts = every[:: max(1, len(every) // given.texts)][: given.texts]
-    moderators = {name: Moderator.load(dtype=dtype) for name, dtype in FORMATS.items()}
+    moderators = {name: Moderator.load(**how) for name, how in FORMATS.items()}
     turns: dict[str, list[list[float]]] = {name: [] for name in moderators}
     for turn in range(1 + given.turns):  # the first is to warm up
         for name, moderator in moderators.items():

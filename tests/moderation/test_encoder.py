@@ -12,6 +12,7 @@ from transformers import BertModel
 from accordant.errors import AccordantError
 from accordant.files import sha256
 from accordant.model.bert import load_bert
+from accordant.model.int8 import int8_is_fast
 from accordant.moderation import encoder as module
 from accordant.moderation.encoder import Encoder, EncoderPackage, bring_encoder
 from accordant.testing.moderation import save_tiny_encoder
@@ -35,6 +36,15 @@ def test_hidden_states_are_those_of_transformers(folder: Path, tokens: int) -> N
     assert len(found) == len(expected) - 1
     for own, other in zip(found, expected[1:], strict=True):
         torch.testing.assert_close(own, other[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(not int8_is_fast(), reason="this processor has no fast products of 8-bit integers")
+def test_in_8_bits_vectors_point_almost_the_same_way(folder: Path) -> None:
+    texts = [TEXT, "rain", "the moon is made of rock", TEXT * 3]
+    exact = Encoder.load(folder).embed(texts).vectors
+    found = Encoder.load(folder, int8=True).embed(texts).vectors
+    assert not np.array_equal(found, exact)
+    assert ((found * exact).sum(1) / 2 > 0.999).all()
 
 
 def test_a_vector_is_the_mean_of_its_tokens_after_two_layers_each_at_length_1(folder: Path) -> None:

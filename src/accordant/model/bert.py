@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from accordant.errors import AccordantError
 from accordant.files import read_json
 from accordant.model.hub import read_weights
+from accordant.model.int8 import Int8Product
 from accordant.model.linear import Fused, Linear, pack_linear_layers
 
 _NAMES = {
@@ -64,10 +65,16 @@ class Layer(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.query, self.key, self.value, self.mixed = (Linear(config.hidden, config.hidden) for _ in range(4))
-        self.inputs = Fused(self.query, self.key, self.value)
+        self.inputs: Fused | Int8Product = Fused(self.query, self.key, self.value)
         self.mixed_norm = nn.LayerNorm(config.hidden, config.epsilon)
         self.widen, self.narrow = Linear(config.hidden, config.mlp), Linear(config.mlp, config.hidden)
         self.narrow_norm = nn.LayerNorm(config.hidden, config.epsilon)
+
+    def quantise(self) -> None:
+        """Let products be of 8-bit integers from now on, of the weights as they are."""
+        self.inputs = Int8Product(self.query, self.key, self.value)
+        for layer in (self.mixed, self.widen, self.narrow):
+            layer.alone = Int8Product(layer)
 
     def forward(self, x: Tensor, tokens: int) -> Tensor:
         """(rows, hidden) to the same; rows after the first `tokens` are padding, which no token sees."""
@@ -113,8 +120,13 @@ def pool(hidden: Tensor) -> Tensor:
     return F.normalize(hidden.float().sum(0), dim=-1)
 
 
-def load_bert(folder: Path, dtype: torch.dtype) -> Bert:
+def load_bert(folder: Path, dtype: torch.dtype, int8: bool = False) -> Bert:
     """Read an encoder in the hub's format.
+
+    Args:
+        folder: with `config.json` and the weights.
+        dtype: the number format to compute in.
+        int8: whether the layers' products are of 8-bit integers; all else stays in `dtype`.
 
     Raises:
         AccordantError: when a weight is missing, unknown or of another shape.
@@ -132,5 +144,9 @@ def load_bert(folder: Path, dtype: torch.dtype) -> Bert:
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise AccordantError(f"{folder}: {str(error).splitlines()[1].strip()}") from None
-    pack_linear_layers(model)
+    if int8:
+        for layer in model.layers:
+            layer.quantise()
+    else:
+        pack_linear_layers(model)
     return model.requires_grad_(False).eval()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from accordant.model.int8 import Int8Product
+
 _ROWS = 64
 """Rows for which the order is chosen; within 1 to 64 it made no difference (docs/log.md)."""
 
@@ -22,7 +24,7 @@ class Linear(nn.Linear):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         self.register_module("adapter", None)
-        self.alone = Fused(self)
+        self.alone: Fused | Int8Product = Fused(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""

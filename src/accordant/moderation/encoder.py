@@ -88,14 +88,14 @@ class Encoder:
         self._first, self._last = tokenizer.encode("").ids
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Encoder":
-        """Read a folder of `bring_encoder`; a damaged one is an AccordantError."""
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32, int8: bool = False) -> "Encoder":
+        """Read a folder of `bring_encoder`; a damaged one is an AccordantError. `int8`: see `load_bert`."""
         path = folder / "tokenizer.json"
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing more precise
             raise AccordantError(f"{path} cannot be read: {error}") from None
-        return cls(load_bert(folder, dtype), tokenizer, read_json(folder / DIGESTS)["model.safetensors"])
+        return cls(load_bert(folder, dtype, int8), tokenizer, read_json(folder / DIGESTS)["model.safetensors"])
 
     @property
     def size(self) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from accordant.files import workspace
+from accordant.model.int8 import int8_is_fast
 from accordant.moderation.encoder import Encoder, bring_encoder
 from accordant.moderation.heads import Heads
 from accordant.moderation.minors import names_a_minor
@@ -44,14 +45,20 @@ class Moderator:
 
     @classmethod
     def load(
-        cls, heads: Path | None = None, policy: Policy = DEFAULT_POLICY, dtype: torch.dtype = torch.float32
+        cls,
+        heads: Path | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        dtype: torch.dtype = torch.float32,
+        int8: bool | None = None,
     ) -> "Moderator":
         """The heads in `heads` (without it, those of `heads_folder`) on the encoder, which is fetched where needed.
+
+        `dtype` and `int8` are as in `load_bert`; without it, 8-bit integers are used where they are fast.
 
         Raises:
             AccordantError: when either cannot be had or read.
         """
-        encoder = Encoder.load(bring_encoder(encoder_folder()), dtype)
+        encoder = Encoder.load(bring_encoder(encoder_folder()), dtype, int8_is_fast() if int8 is None else int8)
         return cls(encoder, Heads.load(heads or heads_folder(), encoder.digest, encoder.size), policy)
 
     def scores(self, texts: Sequence[str]) -> list[dict[Category, float]]:

@@ -11,6 +11,7 @@ from accordant import __version__
 from accordant.errors import AccordantError
 from accordant.files import new_directory, read_json, workspace
 from accordant.machine import keep_freed_memory, resolve_dtype
+from accordant.model.int8 import int8_is_fast
 from accordant.moderation.card import model_card
 from accordant.moderation.encoder import Encoder, bring_encoder
 from accordant.moderation.evaluation import false_alarms, measure, milliseconds
@@ -112,7 +113,7 @@ def _sources(data: Sequence[Path], harmless_files: Sequence[Path], weight: float
 
 def _encoder() -> Encoder:
     keep_freed_memory()
-    return Encoder.load(bring_encoder(encoder_folder()), resolve_dtype("auto"))
+    return Encoder.load(bring_encoder(encoder_folder()), resolve_dtype("auto"), int8_is_fast())
 
 
 def _cross_validated(rows: Examples, sources: Sequence[Source], folds: int, seed: int) -> dict[str, Any]:
