@@ -97,6 +97,15 @@ def test_what_is_harmless_comes_out_whole_in_every_mode(cut: list[str]) -> None:
         assert all(isinstance(event, Released) for event in events)
 
 
+@given(pieces())
+def test_window_lets_nothing_out_that_was_not_judged_once(cut: list[str]) -> None:
+    judge = Recorder(blocked=())
+    filter, out = StreamFilter(judge, "window", SMALL), ""
+    for piece in cut:
+        out += shown(filter.push(piece))
+        assert not out or out.endswith(judge.asked[-1])
+
+
 def test_window_lags_less_and_may_have_shown_a_part() -> None:
     cut = ["Once upon a time. ", "It was d. ", "word. ", "More of it. "]
     held = StreamFilter(Recorder(), "hold", SMALL)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ _NAMES = {
 _UNUSED = ("pooler.", "embeddings.position_ids")
 _STEP = 16
 """Rows; a window of 256 tokens is 16 of them."""
+_LARGEST_SCORE = 80.0
+"""Of attention; e to it is still a float, and so is a sum of thousands of them."""
 
 
 class BertConfig(NamedTuple):
@@ -80,10 +82,12 @@ class Layer(nn.Module):
         """(rows, hidden) to the same; rows after the first `tokens` are padding, which no token sees."""
         query, key, value = (part.view(len(x), self.heads, -1).transpose(0, 1) for part in self.inputs(x))
         scores = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2))
-        scores[..., tokens:] = -torch.inf
-        # In float32: torch's softmax of bfloat16 rows is slower than this one and both conversions.
-        weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
-        x = self.mixed_norm(x + self.mixed(torch.bmm(weights, value).transpose(0, 1).flatten(1)))
+        # The softmax without its search for the largest: within these ends, far beyond what occurs, no sum overflows
+        # or is 0. It halves the softmax's time, which is as long as that of both products together.
+        weights = scores.clamp_(-_LARGEST_SCORE, _LARGEST_SCORE).exp_()
+        weights[..., tokens:] = 0
+        mixed = torch.bmm(weights, value) / weights.sum(-1, keepdim=True)
+        x = self.mixed_norm(x + self.mixed(mixed.transpose(0, 1).flatten(1)))
         return self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))  # type: ignore[no-any-return]
 
 
@@ -146,7 +150,7 @@ def load_bert(folder: Path, dtype: torch.dtype, int8: bool = False) -> Bert:
         raise AccordantError(f"{folder}: {str(error).splitlines()[1].strip()}") from None
     if int8:
         for layer in model.layers:
-            layer.quantise()
+            cast(Layer, layer).quantise()
     else:
         pack_linear_layers(model)
     return model.requires_grad_(False).eval()

@@ -28,6 +28,7 @@ calibration chosen inside the fold.
 {table}
 
 `flagged` is the highest score against any label; its texts are those with a label present or all known to be absent.
+Published areas on this set take a missing label for "no", as the last row does.
 
 At the default thresholds for the model's words:
 

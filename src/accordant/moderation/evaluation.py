@@ -105,7 +105,7 @@ def any_label(labels: np.ndarray) -> np.ndarray:
 def measure(
     scores: np.ndarray, labels: np.ndarray, groups: Sequence[str], policy: Policy, side: Side = "model"
 ) -> dict[str, Measured]:
-    """Figures by category, and for all together under `flagged`.
+    """Figures by category, and for all together under `flagged`, and once more with missing labels taken for "no".
 
     Args:
         scores: probabilities (texts, categories).
@@ -126,7 +126,9 @@ def measure(
             calibration_error(bins) if bins else None,
             {name: _at(limit, one[known], truth[known]) for name, limit in limits.items() if limit is not None},
         )
-    found["flagged"] = Measured(rank(scores.max(axis=1), any_label(labels), groups))
+    highest = scores.max(axis=1)
+    found["flagged"] = Measured(rank(highest, any_label(labels), groups))
+    found["flagged, unknown as no"] = Measured(rank(highest, (labels == 1).any(axis=1).astype(float), groups))
     return found
 
 
