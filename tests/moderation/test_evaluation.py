@@ -61,7 +61,10 @@ def test_precision_and_recall_are_those_at_the_thresholds_of_the_policy() -> Non
     assert found["violence"].ranking is None
     assert "auprc" not in found["violence"].to_json()
     assert found["flagged"].ranking is not None
-    assert found["flagged"].ranking.positives == 3
+    assert (found["flagged"].ranking.positives, found["flagged"].ranking.texts) == (3, 3)
+    unknown_as_no = found["flagged, unknown as no"].ranking
+    assert unknown_as_no is not None
+    assert (unknown_as_no.positives, unknown_as_no.texts) == (3, 5)
 
 
 def test_false_alarms_are_shares_of_harmless_texts() -> None:
