@@ -10,7 +10,7 @@ from accordant import config
 
 SOURCE = Path(config.__file__).parent
 LAYERS = {
-    "base": {"errors", "files", "progress", "records", "config", "machine", "stats"},
+    "base": {"errors", "files", "journal", "progress", "records", "config", "machine", "stats"},
     "text": {"text"},
     "model": {"model"},
     "data": {"data"},

@@ -16,13 +16,14 @@ from tests.killed import killed_before_each_operation
 from accordant.config import GuardsSection, PPOSection, load_recipe
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError, NotFinite, Stopped
+from accordant.journal import read_journal
 from accordant.model import Transformer
 from accordant.model.hub import new_scalar_model
 from accordant.progress import SILENT, Watcher
 from accordant.records import Message
 from accordant.testing.tiny import save_tiny_checkpoint, tiny_model, tiny_renderer
 from accordant.text.variety import distinct_2
-from accordant.train.alarm import Alarm, read_journal
+from accordant.train.alarm import Alarm
 from accordant.train.loop import read_metrics, run_stage
 from accordant.train.optimizer import Optimizer
 from accordant.train.ppo import PPOStage, function_reward

@@ -15,10 +15,10 @@ from tests.train.test_sharing import STAGES, Steps, assert_same, make, scalar_mo
 from torch import Tensor
 
 from accordant.errors import AccordantError, Stopped
+from accordant.journal import read_journal
 from accordant.model import BranchedAttention, PackedAttention
 from accordant.model.transformer import Block
 from accordant.progress import SILENT, Watcher
-from accordant.train.alarm import read_journal
 from accordant.train.loop import run_stage
 from accordant.train.micro_batches import MicroBatches, OutOfMemory, noticing_memory
 from accordant.train.processes import together

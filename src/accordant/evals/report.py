@@ -17,7 +17,7 @@ from accordant.evals.gate import CHECK_TITLES
 from accordant.evals.metrics import METRICS, Metric, known, signed
 from accordant.evals.plots import column, policy_panels, reliability_panel, reward_panels, sft_panels, tag_panel
 from accordant.files import read_json, write_atomically
-from accordant.train.alarm import JOURNAL, read_journal
+from accordant.journal import JOURNAL, read_journal
 from accordant.train.loop import read_metrics
 
 STAGES: dict[str, str] = {

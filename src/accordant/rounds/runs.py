@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError
 
 from accordant.errors import AccordantError
 from accordant.files import in_use, read_json, read_rows, runs_folder
+from accordant.journal import JOURNAL, read_journal
 from accordant.records import Messages, Record
 from accordant.rounds.status import MINUTES, SAMPLES, STATUS, StageName, State, Status
-from accordant.train.alarm import JOURNAL, read_journal
 
 TrainedStage = Literal["sft", "reward", "ppo", "dpo", "best_of_n", "judge"]
 EVALUATION = "evaluation.json"

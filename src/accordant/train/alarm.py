@@ -1,4 +1,4 @@
-"""When a stage must not go on as it does: the alarm that it raises, and what is kept of it on disk."""
+"""When a stage must not go on as it does: the alarm that it raises, and the batch that is kept of it on disk."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from accordant.errors import AccordantError
-from accordant.files import read_rows, write_atomically
-from accordant.progress import Watcher
+from accordant.files import write_atomically
 
-JOURNAL = "guards.jsonl"
-"""Name of the file, in a stage's folder, in which guards are quoted."""
 GoBack = Callable[[dict[str, Tensor]], None]
 
 
@@ -37,53 +34,3 @@ class Alarm(AccordantError):
         path = folder / f"step-{step:06d}-roll-backs-{self.roll_backs}.jsonl"
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.batch))
         return path
-
-
-class Journal(Watcher):
-    """Passes everything on, and keeps in a file what guards said and did.
-
-    Each row has the step (from 0), what was done and the line. A step that is done again after a resume says the same
-    again; that is kept once. Without a path nothing is: of several processes one writes.
-    """
-
-    def __init__(self, watcher: Watcher, path: Path | None) -> None:
-        self._watcher, self._path = watcher, path
-
-    def begin(self, stage: str, total: int, done: int = 0) -> None:
-        """See `Watcher`."""
-        self._watcher.begin(stage, total, done)
-
-    def step(self, done: int, metrics: Mapping[str, float]) -> None:
-        """See `Watcher`."""
-        self._watcher.step(done, metrics)
-
-    def sample(self, prompt: str, answer: str) -> None:
-        """See `Watcher`."""
-        self._watcher.sample(prompt, answer)
-
-    def note(self, line: str) -> None:
-        """See `Watcher`."""
-        self._watcher.note(line)
-
-    def end(self) -> None:
-        """See `Watcher`."""
-        self._watcher.end()
-
-    def warn(self, step: int, line: str) -> None:
-        """See `Watcher`."""
-        self.keep(step, "warned", line)
-        self._watcher.warn(step, line)
-
-    def keep(self, step: int, done: str, line: str) -> None:
-        """Add a row, unless it is there."""
-        if self._path is None:
-            return
-        row = json.dumps({"step": step, "done": done, "line": line}, ensure_ascii=False) + "\n"
-        kept = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
-        if row not in kept:
-            write_atomically(self._path, kept + row)
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The rows of a journal; none where no guard had anything to say."""
-    return read_rows(path).rows

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from accordant.errors import AccordantError, BadReward, Stopped
 from accordant.files import explain_os_errors, read_rows, write_atomically
+from accordant.journal import JOURNAL, Journal
 from accordant.progress import Watcher
-from accordant.train.alarm import JOURNAL, Alarm, Journal
+from accordant.train.alarm import Alarm
 from accordant.train.micro_batches import noticing_memory
 from accordant.train.state import (
     State,
