@@ -17,7 +17,7 @@ from accordant.serve.load import context_of, facts_of, load_engine, load_moderat
 from accordant.serve.run import address, bind, serve
 from accordant.serve.settings import ModerationSettings
 from accordant.testing import save_tiny_checkpoint, tiny_model
-from accordant.testing.moderation import WordModerator
+from accordant.testing.moderation import WordModerator, save_tiny_encoder
 
 SERVER = """
 from accordant.serve.app import create_app
@@ -129,8 +129,11 @@ def test_a_server_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
     code += "from accordant.engine import Sampling\nfrom accordant.serve import load, run\n"
     code += "engine = load.load_engine(Path(sys.argv[1]))\n"
     code += "engine.generate([[5, 6, 7]], Sampling(max_tokens=3))\n"
+    code += "from accordant.model.bert import load_bert\n"
+    code += "load_bert(Path(sys.argv[2]), engine.model.lm_head.weight.dtype)\n"
     code += "unwanted = ('torch._dynamo', 'matplotlib', 'transformers', 'alembic', 'accordant.train')\n"
     code += "print([module for module in unwanted if module in sys.modules])"
-    command = [sys.executable, "-c", code, str(save_tiny_checkpoint(tmp_path / "tiny"))]
+    folders = save_tiny_checkpoint(tmp_path / "tiny"), save_tiny_encoder(tmp_path / "encoder")
+    command = [sys.executable, "-c", code, *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

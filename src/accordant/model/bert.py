@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from accordant.errors import AccordantError
 from accordant.files import read_json
+from accordant.model.embedding import Embedding
 from accordant.model.hub import read_weights
 from accordant.model.int8 import Int8Product
 from accordant.model.linear import Fused, Linear, pack_linear_layers
@@ -97,9 +98,9 @@ class Bert(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
-        self.words = nn.Embedding(config.vocabulary, config.hidden)
-        self.positions = nn.Embedding(config.positions, config.hidden)
-        self.types = nn.Embedding(config.types, config.hidden)
+        self.words = Embedding(config.vocabulary, config.hidden)
+        self.positions = Embedding(config.positions, config.hidden)
+        self.types = Embedding(config.types, config.hidden)
         self.norm = nn.LayerNorm(config.hidden, config.epsilon)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from accordant.model.attention import Attention
 from accordant.model.config import ModelConfig
+from accordant.model.embedding import Embedding
 from accordant.model.linear import Fused, Linear
 from accordant.model.norm import RMSNorm
 
@@ -103,15 +104,6 @@ class Block(nn.Module):
             return x + self.post_feedforward_layernorm(self.mlp(x))  # type: ignore[no-any-return]
         x = x + self.self_attn(self.input_layernorm(x), layer, rotary, attend)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
-
-
-class Embedding(nn.Embedding):
-    """`nn.Embedding` that draws no values where there is room for none: torch would load its compiler for that."""
-
-    def reset_parameters(self) -> None:
-        """Draw, except on the meta device."""
-        if not self.weight.is_meta:
-            super().reset_parameters()
 
 
 class Trunk(nn.Module):
