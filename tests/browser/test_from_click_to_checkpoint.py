@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from driving import Open, Serve, answered, ask
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Locator, Page, expect
 from teaching import ALTERNATIVES, ONLY_NEW
 from tests.rounds.tiny_recipe import MACHINE, of_the_reward_model, write_tiny_recipe
 from typer.testing import CliRunner
@@ -43,7 +43,6 @@ def test_from_a_click_to_the_rows_of_a_reward_model_and_from_its_checkpoint_to_t
     question = of_the_reward_model()
     page = open_page(serve(["It rains.", "It pours.", *ALTERNATIVES], settings=ServeSettings(labelling=ONLY_NEW)))
     clicked: dict[str, str] = {}
-    page.on("response", lambda response: clicked.update(said(response)))
 
     # In the browser: a thumb with the ideal answer, the better of two answers, a ranking.
     page.get_by_role("switch", name="May be used for training").click()
@@ -52,12 +51,12 @@ def test_from_a_click_to_the_rows_of_a_reward_model_and_from_its_checkpoint_to_t
     page.get_by_role("button", name="A bad answer").click()
     form = page.get_by_role("form", name="About this answer")
     form.get_by_role("textbox", name="What would the ideal answer have been?").fill("Water that falls from clouds.")
-    form.get_by_role("button", name="Keep").click()
+    clicked["rating"] = made(page, "rating", form.get_by_role("button", name="Keep"))
     expect(form).to_have_count(0)
     page.get_by_role("button", name="See a second answer and choose").click()
     expect(page.locator("article.answer .prose")).to_have_text("It pours.")
     better = page.get_by_role("group", name="Compared with the version before").get_by_role("button", name="better")
-    better.click()
+    clicked["choice"] = made(page, "choice", better)
     expect(better).to_have_attribute("aria-pressed", "true")
     page.goto("/label/compare")
     expect(page.locator(".card")).to_have_count(4)
@@ -65,9 +64,8 @@ def test_from_a_click_to_the_rows_of_a_reward_model_and_from_its_checkpoint_to_t
     for letter, place in zip("ABCD", (2, 1, 3, 3), strict=True):
         page.locator(".board").get_by_role("button", name=f"Answer {letter}").click()
         page.get_by_role("group", name=f"Place {place} of 4").click(position={"x": 4, "y": 4})
-    page.get_by_role("button", name="Hand in").click()
+    clicked["ranking"] = made(page, "submit", page.get_by_role("button", name="Hand in"))
     expect(page.get_by_text("Handed in. Thank you.")).to_be_attached()
-    assert clicked.keys() == {"rating", "choice", "ranking"}
 
     # Built, and learned: what the reward model's stage is given.
     accordant("data", "build", "--database", f"sqlite:///{tmp_path}/accordant.db")
@@ -101,11 +99,12 @@ def test_from_a_click_to_the_rows_of_a_reward_model_and_from_its_checkpoint_to_t
     assert set(acts) == ranked
 
 
-def said(response: Response) -> dict[str, str]:
-    """What a click made, by kind, and its id in the store."""
-    last = response.url.rsplit("/", 1)[1]
-    kind = {"rating": "rating", "choice": "choice", "submit": "ranking"}.get(last)
-    return {kind: response.json()["id"]} if kind and response.ok else {}
+def made(page: Page, route: str, button: Locator) -> str:
+    """What a click made by the route whose address ends so: its id in the store."""
+    with page.expect_response(lambda response: response.url.endswith(f"/{route}") and response.ok) as told:
+        button.click()
+    made_id: str = told.value.json()["id"]
+    return made_id
 
 
 def said_of(page: Page, judgement: str) -> tuple[str, str]:
