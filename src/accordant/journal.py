@@ -1,18 +1,17 @@
 """What guards said and did in a stage, kept beside it on disk for the report and for who looks at a running round."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from accordant.files import read_rows, write_atomically
-from accordant.progress import Watcher
+from accordant.progress import Relay, Watcher
 
 JOURNAL = "guards.jsonl"
 """Name of the file, in a stage's folder, in which guards are quoted."""
 
 
-class Journal(Watcher):
+class Journal(Relay):
     """Passes everything on, and keeps in a file what guards said and did.
 
     Each row has the step (from 0), what was done and the line. A step that is done again after a resume says the same
@@ -20,32 +19,13 @@ class Journal(Watcher):
     """
 
     def __init__(self, watcher: Watcher, path: Path | None) -> None:
-        self._watcher, self._path = watcher, path
-
-    def begin(self, stage: str, total: int, done: int = 0) -> None:
-        """See `Watcher`."""
-        self._watcher.begin(stage, total, done)
-
-    def step(self, done: int, metrics: Mapping[str, float]) -> None:
-        """See `Watcher`."""
-        self._watcher.step(done, metrics)
-
-    def sample(self, prompt: str, answer: str) -> None:
-        """See `Watcher`."""
-        self._watcher.sample(prompt, answer)
-
-    def note(self, line: str) -> None:
-        """See `Watcher`."""
-        self._watcher.note(line)
-
-    def end(self) -> None:
-        """See `Watcher`."""
-        self._watcher.end()
+        super().__init__(watcher)
+        self._path = path
 
     def warn(self, step: int, line: str) -> None:
         """See `Watcher`."""
         self.keep(step, "warned", line)
-        self._watcher.warn(step, line)
+        super().warn(step, line)
 
     def keep(self, step: int, done: str, line: str) -> None:
         """Add a row, unless it is there."""

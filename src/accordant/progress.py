@@ -32,6 +32,45 @@ class Watcher:
 SILENT = Watcher()
 
 
+class Relay(Watcher):
+    """Passes everything on; who listens on the way overrides what it listens to.
+
+    Args:
+        watcher: hears everything.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def enter(self, stage: str) -> None:
+        """See `Watcher`."""
+        self._watcher.enter(stage)
+
+    def begin(self, stage: str, total: int, done: int = 0) -> None:
+        """See `Watcher`."""
+        self._watcher.begin(stage, total, done)
+
+    def step(self, done: int, metrics: Mapping[str, float]) -> None:
+        """See `Watcher`."""
+        self._watcher.step(done, metrics)
+
+    def sample(self, prompt: str, answer: str) -> None:
+        """See `Watcher`."""
+        self._watcher.sample(prompt, answer)
+
+    def note(self, line: str) -> None:
+        """See `Watcher`."""
+        self._watcher.note(line)
+
+    def warn(self, step: int, line: str) -> None:
+        """See `Watcher`."""
+        self._watcher.warn(step, line)
+
+    def end(self) -> None:
+        """See `Watcher`."""
+        self._watcher.end()
+
+
 def seconds_left(elapsed: float, done: int, total: int, done_before: int = 0) -> float | None:
     """How long the rest takes at the pace of the `elapsed` seconds, in which all but `done_before` steps were done.
 

@@ -25,6 +25,7 @@ from accordant.model import ScalarModel
 from accordant.model.hub import load_scalar_model, load_transformer
 from accordant.records import EvaluationPrompt, Expectation, LabelledAnswer
 from accordant.rounds.stages import Round
+from accordant.rounds.status import MINUTES
 from accordant.stats import Interval, bootstrap_interval, mean_interval, paired_difference, wilson
 from accordant.text import Renderer
 from accordant.train.rankings import render_answer
@@ -89,7 +90,7 @@ def evaluate_round(work: Round, base_folder: Path) -> Path:
             "prompts": len(prompts),
             "machine": work.machine.to_json()
             | {"precision": str(work.dtype).removeprefix("torch."), "peak_memory_gb": peak_memory_gb()},
-            "minutes": read_json(work.folder / "minutes.json"),
+            "minutes": read_json(work.folder / MINUTES),
             "systems": {name: _metrics(systems[name], prompts) for name in order},
             "differences": {f"{a} - {b}": _paired(systems[a], systems[b]) for a, b in pairs},
             "reward_models": {name: _accuracy(work.folder / name) for name in ("reward", "judge")},

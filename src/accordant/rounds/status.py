@@ -13,7 +13,7 @@ from pydantic import Field
 from accordant.config import Method
 from accordant.errors import AccordantError, Stopped
 from accordant.files import explain_os_errors, read_rows, write_atomically
-from accordant.progress import Watcher, seconds_left
+from accordant.progress import Relay, Watcher, seconds_left
 from accordant.records import Record
 
 STATUS, SAMPLES, MINUTES = "status.json", "samples.jsonl", "minutes.json"
@@ -61,7 +61,7 @@ def stages_of(methods: Sequence[Method]) -> tuple[StageName, ...]:
     return ("sft", "reward", *gate, *methods, "judge", "evaluation")
 
 
-class StatusKeeper(Watcher):
+class StatusKeeper(Relay):
     """Passes everything on, and keeps where the round is, and the sampled answers, one line each.
 
     Args:
@@ -71,7 +71,8 @@ class StatusKeeper(Watcher):
     """
 
     def __init__(self, folder: Path, methods: Sequence[Method], watcher: Watcher) -> None:
-        self._folder, self._watcher, self._written = folder, watcher, 0.0
+        super().__init__(watcher)
+        self._folder, self._written = folder, 0.0
         now = datetime.now(UTC)
         self._status = Status(stages=stages_of(methods), began=now, updated=now, part_began=now)
         self._change()
@@ -83,20 +84,20 @@ class StatusKeeper(Watcher):
     def enter(self, stage: str) -> None:
         """See `Watcher`."""
         self._begin(stage=stage, part=stage, total=0, done=0, done_before=0)
-        self._watcher.enter(stage)
+        super().enter(stage)
 
     def begin(self, stage: str, total: int, done: int = 0) -> None:
         """See `Watcher`."""
         self._forget_samples_after(done)
         self._begin(part=stage, total=total, done=done, done_before=done)
-        self._watcher.begin(stage, total, done)
+        super().begin(stage, total, done)
 
     def step(self, done: int, metrics: Mapping[str, float]) -> None:
         """See `Watcher`."""
         self._status = self._status.model_copy(update={"done": done})
         if done == self._status.total or time.monotonic() - self._written > _WRITE_EVERY_SECONDS:
             self._change()
-        self._watcher.step(done, metrics)
+        super().step(done, metrics)
 
     def sample(self, prompt: str, answer: str) -> None:
         """See `Watcher`."""
@@ -104,20 +105,12 @@ class StatusKeeper(Watcher):
         path = self._folder / SAMPLES
         with explain_os_errors(f"writing {path}"), path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        self._watcher.sample(prompt, answer)
-
-    def note(self, line: str) -> None:
-        """See `Watcher`."""
-        self._watcher.note(line)
-
-    def warn(self, step: int, line: str) -> None:
-        """See `Watcher`."""
-        self._watcher.warn(step, line)
+        super().sample(prompt, answer)
 
     def end(self) -> None:
         """See `Watcher`; what a stage does after its steps, such as measuring, is not counted."""
         self._begin(part=self._status.stage, total=0, done=0, done_before=0)
-        self._watcher.end()
+        super().end()
 
     def _begin(self, **changed: Any) -> None:
         self._change(part_began=datetime.now(UTC), **changed)
