@@ -12,6 +12,7 @@ SOURCE = Path(config.__file__).parent
 LAYERS = {
     "base": {"errors", "files", "journal", "progress", "records", "config", "machine", "stats"},
     "text": {"text"},
+    "kernels": {"kernels"},
     "model": {"model"},
     "data": {"data"},
     "engine": {"engine"},
@@ -28,10 +29,11 @@ LAYERS = {
 MAY_IMPORT = {
     "base": {"base"},
     "text": {"base", "text"},
-    "model": {"base", "text", "model"},
+    "kernels": {"base", "kernels"},
+    "model": {"base", "text", "kernels", "model"},
     "data": {"base", "text", "model", "data"},
-    "engine": {"base", "text", "model", "data", "engine"},
-    "train": {"base", "text", "model", "data", "engine", "train"},
+    "engine": {"base", "text", "kernels", "model", "data", "engine"},
+    "train": {"base", "text", "kernels", "model", "data", "engine", "train"},
     "evals": {"base", "text", "model", "data", "engine", "train", "evals"},
     "moderation": {"base", "text", "model", "data", "engine", "moderation"},
     "rounds": {"base", "text", "model", "data", "engine", "train", "evals", "rounds"},

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from accordant import kernels
 from accordant.model import ModelConfig, PackedAttention
 
 _STEP = 32
@@ -22,7 +23,7 @@ class KeyValueCache:
     """
 
     def __init__(self, config: ModelConfig, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
-        heads, size = (config.layers, rows, config.kv_heads), config.head_size
+        heads, size, capacity = (config.layers, rows, config.kv_heads), config.head_size, _rounded(capacity)
         self.keys = torch.zeros(*heads, size, capacity, dtype=dtype, device=device)
         self.values = torch.zeros(*heads, capacity, size, dtype=dtype, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
@@ -47,7 +48,7 @@ class KeyValueCache:
     def _resize(self, tokens: int) -> None:
         keys, values, kept = self.keys, self.values, self.capacity
         layers, rows, heads, size, _ = keys.shape
-        self.capacity = -(-tokens // _STEP) * _STEP
+        self.capacity = _rounded(tokens)
         self.keys = keys.new_empty(layers, rows, heads, size, self.capacity)
         self.values = values.new_empty(layers, rows, heads, self.capacity, size)
         self.keys[:, : self.count, :, :, :kept] = keys[:, : self.count, :, :, : self.capacity]
@@ -79,6 +80,10 @@ class KeyValueCache:
         for gap, mover in zip(gaps, movers, strict=True):
             order[gap] = mover
         return order
+
+
+def _rounded(tokens: int) -> int:
+    return -(-tokens // _STEP) * _STEP
 
 
 class PrefillAttention(PackedAttention):
@@ -144,6 +149,8 @@ class DecodeAttention:
         """See `model.Attention`; here tokens = rows."""
         rows, heads, size = query.shape
         keys, values = self._keys[layer], self._values[layer]
+        if size % 8 == 0 and kernels.suits(query, keys):
+            return kernels.decode_attention(query, key, value, keys, values, self.positions)
         keys[self._rows, :, :, self.positions] = key
         values[self._rows, :, self.positions] = value
         keys, values = keys.flatten(0, 1), values.flatten(0, 1)

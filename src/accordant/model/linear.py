@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from accordant import kernels
 from accordant.model.int8 import Int8Product
 
 _ROWS = 64
@@ -55,7 +56,11 @@ class Fused:
     def __call__(self, x: Tensor) -> Sequence[Tensor]:
         """(..., in) to (..., out) of each layer."""
         products: Sequence[Tensor]
-        if self._packed is None or torch.is_grad_enabled() or self._versions != [p._version for p in self._sources]:
+        if torch.is_grad_enabled():
+            products = [layer.unpacked(x) for layer in self.layers]
+        elif x.numel() == x.shape[-1] and torch.get_num_threads() == 1 and kernels.suits(x, self.layers[0].weight):
+            products = [kernels.row_product(x, layer.weight, layer.bias) for layer in self.layers]
+        elif self._packed is None or self._versions != [p._version for p in self._sources]:
             products = [layer.unpacked(x) for layer in self.layers]
         else:
             product = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accordant import kernels
 from accordant.model.precision import widened
 
 
@@ -25,6 +26,8 @@ class RMSNorm(nn.Module):
 
 def _normalised(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """The result, and one number per row by which it was scaled."""
+    if kernels.suits(x, weight):
+        return kernels.rms_norm(x, weight, epsilon)
     wide = widened(x)
     scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
     return weight * (wide * scale).to(x.dtype), scale
@@ -45,6 +48,8 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
+        if kernels.suits(x, weight, gradients[0]):
+            return *kernels.rms_norm_backward(x, weight, scale, gradients[0]), None
         normal, gradient = widened(x) * scale, widened(gradients[0])
         by_weight = (gradient * normal).flatten(0, -2).sum(0).to(weight.dtype)
         gradient = gradient * weight

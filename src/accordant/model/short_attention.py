@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from accordant import kernels
 from accordant.model.precision import widened
 
 
@@ -37,7 +38,7 @@ class _ShortAttention(torch.autograd.Function):
         query = (query * size**-0.5).reshape(*below, size)
         key, value = key.reshape(rows * shared, tokens, size), value.reshape(rows * shared, tokens, size)
         scores = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, tokens, tokens)
-        weights = scores.masked_fill_(hidden[:, None], -torch.inf).softmax(-1).view(*below, tokens)
+        weights = _softmax(scores, hidden).view(*below, tokens)
         ctx.save_for_backward(query, key, value, weights)
         ctx.shape = (rows, heads, shared, tokens, size)
         return torch.bmm(weights, value).view(rows, heads, tokens, size)
@@ -48,10 +49,22 @@ class _ShortAttention(torch.autograd.Function):
         rows, heads, shared, tokens, size = ctx.shape
         gradient = gradients[0].reshape(query.shape)
         by_value = torch.bmm(weights.transpose(1, 2), gradient)
-        by_weights = widened(torch.bmm(gradient, value.transpose(1, 2))) * weights
-        # The softmax's own gradient: w * (g - sum(w * g)), from w * g.
-        by_scores = (by_weights - widened(weights) * by_weights.sum(-1, keepdim=True)).to(weights.dtype)
+        by_scores = _softmax_backward(weights, torch.bmm(gradient, value.transpose(1, 2)))
         by_query = torch.bmm(by_scores, key) * size**-0.5
         by_key = torch.bmm(by_scores.transpose(1, 2), query)
         per_head = (rows, shared, tokens, size)
         return by_query.view(rows, heads, tokens, size), by_key.view(per_head), by_value.view(per_head), None
+
+
+def _softmax(scores: Tensor, hidden: Tensor) -> Tensor:
+    if kernels.suits(scores):
+        return kernels.causal_softmax_(scores, hidden)
+    return scores.masked_fill_(hidden[:, None], -torch.inf).softmax(-1)
+
+
+def _softmax_backward(weights: Tensor, gradient: Tensor) -> Tensor:
+    """From w g, with w the weights and g their gradient: w (g - sum(w g))."""
+    if kernels.suits(weights, gradient):
+        return kernels.softmax_backward_(weights, gradient)
+    along = widened(gradient) * weights
+    return (along - widened(weights) * along.sum(-1, keepdim=True)).to(weights.dtype)

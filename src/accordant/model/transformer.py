@@ -6,37 +6,14 @@ token after another, without padding; an `Attention` says which tokens belong to
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from accordant.model.attention import Attention
 from accordant.model.config import ModelConfig
 from accordant.model.embedding import Embedding
 from accordant.model.linear import Fused, Linear
 from accordant.model.norm import RMSNorm
-
-
-class RotaryPositions:
-    """Cosines and sines of rotary positions (Su et al. 2021), computed in float32 for the positions at hand."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        # On the CPU by name: a model is first made on the meta device, where nothing has a value.
-        half = torch.arange(0, config.head_size, 2, dtype=torch.float32, device="cpu") / config.head_size
-        frequencies = 1.0 / config.rope_base**half
-        if config.rope_scaling:
-            frequencies = torch.tensor([config.rope_scaling.apply(f) for f in frequencies.tolist()], device="cpu")
-        self.frequencies = frequencies
-
-    def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, each (tokens, 1, head_size); the sine's first half negative, as `rotate` wants it."""
-        self.frequencies = self.frequencies.to(positions.device)  # once: a recorded graph must not copy from the CPU
-        angles = positions.float()[:, None, None] * self.frequencies
-        cosine, sine = angles.cos().to(dtype), angles.sin().to(dtype)
-        return torch.cat((cosine, cosine), dim=-1), torch.cat((-sine, sine), dim=-1)
-
-
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn each pair (i, i + size/2) of `x`, (tokens, heads, size), by its position's angle."""
-    return x * cosine + x.roll(x.shape[-1] // 2, -1) * sine
+from accordant.model.rotary import RotaryPositions, rotate
+from accordant.model.swiglu import swiglu
 
 
 class SelfAttention(nn.Module):
@@ -80,7 +57,7 @@ class GatedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(tokens, hidden) to (tokens, hidden)."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+        return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):

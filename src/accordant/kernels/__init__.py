@@ -1,0 +1,134 @@
+"""What a decoder does between its products, each in one loop over the numbers instead of several operators of torch.
+
+For tensors on a CPU in bfloat16 or float32; `suits` says where they pay. Each takes and gives contiguous tensors unless
+it says otherwise, and rounds where the operators that it stands for round.
+"""
+
+import torch
+from torch import Tensor
+
+from accordant.kernels.compiled import DTYPES, loops_for
+
+_THREADS = 3
+"""A loop runs in one thread and is three to five times as fast as one thread of torch's operators (docs/log.md)."""
+_FEW = 1 << 16
+"""Numbers for which torch's operators would use two threads at most."""
+
+
+def suits(*tensors: Tensor) -> bool:
+    """Whether the loops take these tensors, which have one dtype, and are faster than torch's operators."""
+    first = tensors[0]
+    if not all(tensor.is_cpu and tensor.dtype == first.dtype for tensor in tensors) or first.dtype not in DTYPES:
+        return False
+    return torch.get_num_threads() <= _THREADS or first.numel() <= _FEW
+
+
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """(..., size) and (size,) to the normalised x, weighted, and the float32 (rows,) by which each row was scaled."""
+    x, size = x.contiguous(), x.shape[-1]
+    out, scales = torch.empty_like(x), torch.empty(x.numel() // size, dtype=torch.float32)
+    addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr(), scales.data_ptr()
+    loops_for(x.dtype).rms_norm(*addresses, len(scales), size, epsilon)
+    return out, scales
+
+
+def rms_norm_backward(x: Tensor, weight: Tensor, scales: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients by x and by weight, from what `rms_norm` took and gave and the gradient of its result."""
+    x, gradient = x.contiguous(), gradient.contiguous()
+    by_x, by_weight = torch.empty_like(x), torch.zeros(len(weight), dtype=torch.float32)
+    taken = x.data_ptr(), weight.data_ptr(), scales.data_ptr(), gradient.data_ptr()
+    loops_for(x.dtype).rms_norm_backward(*taken, by_x.data_ptr(), by_weight.data_ptr(), len(scales), len(weight))
+    return by_x, by_weight.to(weight.dtype)
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) up, for tensors of one shape."""
+    gate, up = gate.contiguous(), up.contiguous()
+    out = torch.empty_like(gate)
+    loops_for(gate.dtype).swiglu(gate.data_ptr(), up.data_ptr(), out.data_ptr(), gate.numel())
+    return out
+
+
+def swiglu_backward(gate: Tensor, up: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients by gate and by up."""
+    gate, up, gradient = gate.contiguous(), up.contiguous(), gradient.contiguous()
+    by_gate, by_up = torch.empty_like(gate), torch.empty_like(up)
+    taken = gate.data_ptr(), up.data_ptr(), gradient.data_ptr()
+    loops_for(gate.dtype).swiglu_backward(*taken, by_gate.data_ptr(), by_up.data_ptr(), gate.numel())
+    return by_gate, by_up
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor, sign: float = 1.0) -> Tensor:
+    """Turn each pair (i, i + size/2) of `x` by its token's angle times `sign`.
+
+    Args:
+        x: (tokens, heads, size), a part of each token's numbers that lie together.
+        cosine: (tokens, 1, size).
+        sine: like `cosine`; its first half is not looked at.
+        sign: 1 or, to turn back, -1.
+    """
+    tokens, heads, size = x.shape
+    if x.stride()[1:] != (size, 1):
+        x = x.contiguous()
+    out = torch.empty(tokens, heads, size, dtype=x.dtype)
+    addresses = x.data_ptr(), cosine.data_ptr(), sine.data_ptr(), out.data_ptr()
+    loops_for(x.dtype).rotate(*addresses, tokens, x.stride(0), heads, size, sign)
+    return out
+
+
+def causal_softmax_(scores: Tensor, hidden: Tensor) -> Tensor:
+    """Scores (rows, heads, tokens, tokens) to weights, in place; none for what lies behind a token or is hidden.
+
+    `hidden` is (rows or 1, tokens, tokens), bool.
+    """
+    rows, heads, tokens, _ = scores.shape
+    room = torch.empty(tokens, dtype=torch.float32)
+    addresses = scores.data_ptr(), hidden.data_ptr(), room.data_ptr()
+    loops_for(scores.dtype).causal_softmax(*addresses, rows, len(hidden), heads, tokens)
+    return scores
+
+
+def softmax_backward_(weights: Tensor, gradient: Tensor) -> Tensor:
+    """`gradient` by softmax weights to that by their scores, in place; both (..., tokens)."""
+    tokens = weights.shape[-1]
+    rows = weights.numel() // tokens
+    loops_for(weights.dtype).softmax_backward(weights.data_ptr(), gradient.data_ptr(), rows, tokens)
+    return gradient
+
+
+def decode_attention(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
+    """Write each row's key and value to its slot of a cache, and attend to all slots up to it.
+
+    Args:
+        query: (rows, heads, size); size is a multiple of 8.
+        key: (rows, kv_heads, size).
+        value: like `key`, or a part of larger rows.
+        keys: (rows, kv_heads, size, capacity); capacity is a multiple of 8.
+        values: (rows, kv_heads, capacity, size); unused slots are finite.
+        slots: (rows,), int64.
+
+    Returns:
+        Like query.
+    """
+    rows, heads, size = query.shape
+    shared, capacity = keys.shape[1], keys.shape[3]
+    query, key = query.contiguous(), key.contiguous()
+    if value.stride()[1:] != (size, 1):
+        value = value.contiguous()
+    out, group, width = torch.empty_like(query), heads // shared, max(capacity, size)
+    lengths = group * width, group * size, 8 * width
+    room = [torch.empty(length, dtype=torch.float32) for length in lengths]
+    taken = query.data_ptr(), key.data_ptr(), value.data_ptr(), keys.data_ptr(), values.data_ptr(), slots.data_ptr()
+    sizes = rows, value.stride(0), heads, shared, size, capacity
+    loops_for(query.dtype).decode_attention(*taken, out.data_ptr(), *(part.data_ptr() for part in room), *sizes)
+    return out
+
+
+def row_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(..., inputs) of one row times (outputs, inputs), plus (outputs,) if there is a bias, to (..., outputs)."""
+    outputs, inputs = weight.shape
+    out, row = x.new_empty(*x.shape[:-1], outputs), torch.empty(inputs, dtype=torch.float32)
+    added = 0 if bias is None else bias.data_ptr()
+    addresses = x.data_ptr(), weight.data_ptr(), added, out.data_ptr(), row.data_ptr()
+    loops_for(x.dtype).row_product(*addresses, outputs, inputs, bias is not None)
+    return out
