@@ -308,7 +308,7 @@ def spoil_critic(stage: StageAtStep) -> None:
 
 
 def spoil_gradient(stage: StageAtStep) -> None:
-    stage.optimizer.masters[0].register_hook(lambda gradient: gradient * NAN)
+    stage.optimizer.parameters[0].register_hook(lambda gradient: gradient * NAN)
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,39 @@ def test_steps_are_those_of_adamw_on_float32_masters() -> None:
         for master, parameter, expected in zip(
             optimizer.masters, parameters, by_hand(start, gradients, 0.01), strict=True
         ):
-            assert torch.allclose(master.double(), expected, atol=1e-6)
-            assert torch.equal(parameter, master.to(dtype))
+            assert torch.allclose(master.value().double(), expected, atol=1e-6)
+            assert torch.equal(parameter, master.value().to(dtype))
+
+
+def test_restored_masters_and_moments_go_on_bit_for_bit() -> None:
+    for dtype in DTYPES:
+        one, other = Optimizer(weights(dtype)), Optimizer(weights(dtype))
+
+        def take_steps(optimizer: Optimizer, scales: tuple[float, ...]) -> None:
+            for scale in scales:
+                loss(optimizer.parameters, scale).backward()
+                optimizer.step(0.01)
+
+        take_steps(one, (1.0, 0.5))
+        saved = {name: tensor.clone() for name, tensor in one.tensors().items()}
+        take_steps(one, (2.0, 0.25))
+        take_steps(other, (3.0,))
+        other.restore(saved)
+        take_steps(other, (2.0, 0.25))
+        found = other.tensors()
+        assert all(torch.equal(tensor, found[name]) for name, tensor in one.tensors().items())
+        assert all(map(torch.equal, one.parameters, other.parameters))
+
+
+def test_a_state_with_whole_masters_is_read() -> None:
+    """As states were before the weight held a half of its master."""
+    one, other = (Optimizer(weights(torch.bfloat16)) for _ in range(2))
+    loss(one.parameters, 1.0).backward()
+    one.step(0.01)
+    whole = {f"{number}.weight": master.value() for number, master in enumerate(one.masters)}
+    other.restore({name: tensor for name, tensor in one.tensors().items() if not name.endswith("lower")} | whole)
+    found = other.tensors()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in one.tensors().items())
 
 
 def test_a_weight_without_a_gradient_gets_none_of_the_step_before() -> None:

@@ -63,7 +63,7 @@ class Shape:
 
     @staticmethod
     def gradients(trained: int) -> int:
-        """Bytes of the gradients of so many weights, gathered in float32."""
+        """Bytes of the gradients of so many weights, gathered in float32 from several passes."""
         return _WIDE * trained
 
     @staticmethod
@@ -72,8 +72,8 @@ class Shape:
         return 2 * _WIDE * trained
 
     def masters(self, trained: int) -> int:
-        """Bytes of the float32 masters; a float32 model has none, its weights are their own."""
-        return 0 if self.width == _WIDE else _WIDE * trained
+        """Bytes of the float32 masters beside the weights, which hold a part of them or, in float32, all."""
+        return (_WIDE - self.width) * trained
 
     def packed(self) -> int:
         """Bytes of the linear layers' copies in the order of the CPU's kernels, while answers are sampled."""

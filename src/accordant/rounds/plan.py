@@ -1,5 +1,6 @@
 """What a round will take here, before any model loads: memory by role and phase of each stage, steps and minutes."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from accordant.train.draws import drawn_in_turn, shuffled
 
 _LIBRARIES = 0.45e9
 """The interpreter with torch and the rest, and a round's data (docs/log.md)."""
-_KEPT_SHARE = 0.9
+_KEPT_SHARE = 0.6
 """What the allocator keeps beyond what passes hold at once, as a share of that: freed pieces of other sizes."""
 _STATE_PART = 128 * 2**20
 """A state is written in files of this size (`train.state`), each copied once."""
@@ -105,6 +106,8 @@ class Plan:
 
 Planned = tuple[int, tuple[Phase, ...]]
 """A stage's steps and phases."""
+Passes = list[list[list[int]]]
+"""Of each optimiser step the passes with gradients, of each pass the sequence lengths."""
 
 
 def make_plan(recipe: Recipe, machine: Machine, config: ModelConfig, data: RoundData | None = None) -> Plan:
@@ -201,8 +204,7 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
     if not rank:
         models["reference"] = shape.weights(shape.parameters)
     if ppo.baseline == "critic":
-        # Policy and critic learn one after the other, each giving its gradients back (`Optimizer.release`).
-        models["critic, trained"] = sum(_without_gradients(_whole(shape, shape.scalar_parameters)).values())
+        models["critic, trained"] = sum(_whole(shape, shape.scalar_parameters).values())
     models |= _reward_models(recipe, shape)
     answer = ANSWER_SHARE * ppo.max_answer_tokens
     prompts = [math.ceil(tokens(messages)) for messages in data.prompts]
@@ -213,12 +215,10 @@ def _ppo(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
         order = shuffled(len(lengths), seed, 2 * step + 1)
         longest = max(longest, *drawn)
         for start in range(0, len(order), size):
-            passes += _cut(recipe, [lengths[i] for i in order[start : start + size]])
+            passes.append(_cut(recipe, [lengths[i] for i in order[start : start + size]]))
     rows = math.ceil(ppo.episodes / recipe.run.processes)
-    scoring, update, save = _training(recipe, shape, models, passes, rank)
     rollout = _sampling(shape, models, rows, longest, ppo.max_answer_tokens)
-    rollout, scoring, save = (Phase(p.name, _without_gradients(p.roles)) for p in (rollout, scoring, save))
-    return ppo.iterations, (rollout, scoring, update, save)
+    return ppo.iterations, (rollout, *_training(recipe, shape, models, passes, rank))
 
 
 def _best_of_n(recipe: Recipe, data: RoundData, shape: Shape) -> Planned:
@@ -248,12 +248,7 @@ def _whole(shape: Shape, parameters: int) -> Roles:
         "weights": shape.weights(parameters),
         "float32 masters": shape.masters(parameters),
         "moments": shape.moments(parameters),
-        "gradients": shape.gradients(parameters),
     }
-
-
-def _without_gradients(roles: Roles) -> Roles:
-    return {role: held for role, held in roles.items() if role != "gradients"}
 
 
 def _adapted(shape: Shape, rank: int) -> Roles:
@@ -272,7 +267,7 @@ def _training(
     recipe: Recipe,
     shape: Shape,
     models: Roles,
-    passes: Sequence[list[int]],
+    passes: Passes,
     rank: int = 0,
     head: bool = True,
     branched: bool = False,
@@ -283,19 +278,22 @@ def _training(
         recipe: bounds the passes.
         shape: of all its models.
         models: what stays in memory throughout.
-        passes: the sequence lengths of each pass with gradients.
+        passes: of its steps.
         rank: of the policy's adapters.
         head: whether a language model is trained, with its output head.
         branched: whether its sequences are rankings.
     """
-    largest = max(passes, key=lambda lengths: shape.activations(lengths, rank, branched))
+    largest = max(itertools.chain(*passes), key=lambda lengths: shape.activations(lengths, rank, branched))
     working: Roles = {"activations": shape.activations(largest, rank, branched)}
     if head:
         working["logits"] = shape.logits(sum(largest)) + (0 if rank else shape.weights(shape.embedding))
+    gathered: Roles = {}
+    if any(len(step) > recipe.run.processes for step in passes):  # those of a single pass come as its activations go
+        gathered["gradients"] = shape.gradients(shape.adapters(rank) if rank else shape.parameters)
     state = sum(held for role, held in models.items() if role in ("float32 masters", "moments", "critic, trained"))
     return (
         _scoring(shape, models, recipe.run.micro_batch_tokens),
-        _phase("update", models, working),
+        _phase("update", models | gathered, working),
         _phase("save", models, {"part of the state": min(state, _STATE_PART + 4 * shape.embedding)}),
     )
 
@@ -329,14 +327,14 @@ def _phase(name: str, models: Roles, working: Roles) -> Phase:
     return Phase(name, models | working | beside)
 
 
-def _passes(recipe: Recipe, lengths: Sequence[int], batch: int, steps: int) -> list[list[int]]:
-    """The passes of so many steps over shuffled epochs."""
+def _passes(recipe: Recipe, lengths: Sequence[int], batch: int, steps: int) -> Passes:
+    """Those of so many steps over shuffled epochs."""
     passes = []
     per_epoch = math.ceil(len(lengths) / batch)
     for step in range(min(steps, _LOOKED_AT)):
         epoch, place = divmod(step, per_epoch)
         order = shuffled(len(lengths), recipe.run.seed, epoch)
-        passes += _cut(recipe, [lengths[i] for i in order[place * batch : (place + 1) * batch]])
+        passes.append(_cut(recipe, [lengths[i] for i in order[place * batch : (place + 1) * batch]]))
     return passes
 
 
@@ -345,9 +343,7 @@ def _cut(recipe: Recipe, lengths: Sequence[int]) -> list[list[int]]:
     return [[lengths[i] for i in group] for group in groups]
 
 
-def _of_rankings(
-    recipe: Recipe, comparisons: Sequence[Comparison], batch: int, epochs: float
-) -> tuple[int, list[list[int]]]:
+def _of_rankings(recipe: Recipe, comparisons: Sequence[Comparison], batch: int, epochs: float) -> tuple[int, Passes]:
     """Steps and passes over rankings, each of which is one sequence: what its answers share is computed once."""
     lengths = [
         math.ceil(tokens(c.messages) + sum(text_tokens(one.content) for one in c.candidates)) for c in comparisons

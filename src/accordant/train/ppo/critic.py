@@ -65,7 +65,6 @@ class Critic(ABC):
         for number in minibatches:
             total += fit.rollout.micro_batches.attempt(partial(self._add_gradient, fit, number), self.optimizer.clear)
             self.optimizer.step(rate)
-        self.optimizer.release()
         return {"value_loss": total / len(minibatches)}
 
     def _add_gradient(self, fit: Fit, number: int) -> float:

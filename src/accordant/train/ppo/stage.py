@@ -88,7 +88,7 @@ class PPOStage:
         )
         self.reward_scale = RunningScale()
         self.guards, self.evidence = Guards(guards), Evidence()
-        self.average = [m.detach().clone() for m in self.optimizer.masters] if settings.weight_average else []
+        self.average = [m.value() for m in self.optimizer.masters] if settings.weight_average else []
 
     def advance(self, step: int, watcher: Watcher) -> dict[str, float]:
         """One iteration, looked at by the guards.
@@ -258,7 +258,6 @@ class PPOStage:
             self._move_average()
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value / (settings.epochs * settings.minibatches)
-        self.optimizer.release()
         return sums
 
     def _critic_rate(self, step: int) -> float:
@@ -339,7 +338,7 @@ class PPOStage:
 
     def _move_average(self) -> None:
         for average, master in zip(self.average, self.optimizer.masters, strict=False):
-            average.lerp_(master.detach(), 1 - self.settings.weight_average)
+            average.lerp_(master.value(), 1 - self.settings.weight_average)
 
     def finish(self) -> None:
         """Put the averaged weights, where they are kept, into the policy, and fold adapters into its weights."""
