@@ -1,0 +1,624 @@
+"""Each loop against sums in float64, written down number by number.
+
+Bounds: a rounding to bfloat16 moves a number by 2^-8 of itself at most. What comes out of float32 arithmetic alone is
+good to 1e-5 of the largest terms that were added up.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.kernels.memory import Memory, bits
+from torch import Tensor
+from torch.nn import functional as F
+
+from accordant import kernels
+
+Array = NDArray[np.float64]
+DTYPES = [torch.float32, torch.bfloat16]
+ROUNDING = 2.0**-8
+NEGLIGIBLE = 1e-30
+"""e^-87 stands for every smaller power of e."""
+EXTREMES = [
+    0.0,
+    -0.0,
+    1e4,
+    -1e4,
+    88.7,
+    -88.7,
+    103.0,
+    -103.0,
+    1e-30,
+    -1e-30,
+    1e-20,
+    3.0,
+    -1.278,
+    20.0,
+    -20.0,
+    87.0,
+    -87.0,
+]
+NO_NUMBERS = [math.nan, math.inf, -math.inf]
+
+
+@pytest.fixture(autouse=True)
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
+    """Where all tensors of a test lie."""
+    held = Memory()
+    monkeypatch.setattr(kernels, "torch", held)
+    monkeypatch.setattr(Tensor, "new_empty", lambda like, *shape: held.empty(*shape, dtype=like.dtype))
+    yield held
+    held.check()
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    kind: torch.dtype = request.param
+    return kind
+
+
+def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+def wide(x: Tensor) -> Array:
+    return x.detach().double().numpy()
+
+
+def check(
+    found: Tensor, exact: Array, roundings: int = 1, terms: Array | None = None, rounds: Array | None = None
+) -> None:
+    """`terms` is how large what was added up is; `rounds` how large what was rounded is; both like `exact` if absent."""
+    assert tuple(found.shape) == exact.shape
+    bound = 1e-5 * (np.abs(exact) if terms is None else terms) + NEGLIGIBLE
+    if found.dtype == torch.bfloat16:
+        bound = bound + roundings * ROUNDING * (np.abs(exact) if rounds is None else rounds)
+    error = np.abs(wide(found) - exact)
+    assert np.all(error <= bound), f"off by {np.nanmax(error / bound):.2f} of the bound, {np.isnan(error).sum()} NaN"
+
+
+def steps(found: Tensor, expected: Tensor) -> Tensor:
+    """How many numbers of the dtype lie between two of like sign; 0 and -0 are the same."""
+    assert found.dtype == expected.dtype
+    apart = (bits(found + 0).long() - bits(expected + 0).long()).abs()
+    return torch.where(found == expected, 0, apart)
+
+
+# RMSNorm
+
+SHAPES = [(1, 1), (1, 40), (3, 17), (5, 16), (33, 40), (130, 33), (2, 3, 24)]
+
+
+def norm_exactly(x: Array, weight: Array, epsilon: float) -> tuple[Array, Array]:
+    out, scales = np.zeros_like(x), np.zeros(len(x))
+    for row in range(len(x)):
+        scales[row] = 1 / math.sqrt(sum(number * number for number in x[row]) / len(weight) + epsilon)
+        for i in range(len(weight)):
+            out[row, i] = weight[i] * x[row, i] * scales[row]
+    return out, scales
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rms_norm(memory: Memory, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    x, weight = memory.keep(normal(*shape, scale=3).to(dtype)), memory.keep(normal(shape[-1], seed=1).to(dtype))
+    out, scales = kernels.rms_norm(x, weight, 1e-5)
+    exact, exact_scales = norm_exactly(wide(x).reshape(-1, shape[-1]), wide(weight), 1e-5)
+    check(out.view(-1, shape[-1]), exact, roundings=2)
+    assert scales.dtype == torch.float32
+    check(scales, exact_scales)
+    assert out.shape == x.shape
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-4, 1e4, 1e15])
+def test_rms_norm_of_small_and_large_numbers(memory: Memory, dtype: torch.dtype, size: float) -> None:
+    x = memory.keep(torch.cat((normal(3, 40, scale=size), torch.full((1, 40), size))).to(dtype))
+    weight = memory.keep(torch.ones(40, dtype=dtype))
+    check(kernels.rms_norm(x, weight, 1e-6)[0], norm_exactly(wide(x), wide(weight), 1e-6)[0], roundings=2)
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+def test_rms_norm_hides_no_nan(memory: Memory, dtype: torch.dtype, no_number: float) -> None:
+    x, weight = normal(4, 40).to(dtype), torch.ones(40, dtype=dtype)
+    clean = kernels.rms_norm(x, weight, 1e-5)[0]
+    x[2, 21] = no_number
+    out = kernels.rms_norm(x, weight, 1e-5)[0]
+    assert not out[2, 21].isfinite()
+    assert math.isfinite(no_number) or not math.isnan(no_number) or bool(out[2].isnan().all())
+    others = [0, 1, 3]
+    assert torch.equal(bits(out[others]), bits(clean[others]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rms_norm_backward(memory: Memory, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """The derivative is the Jacobian of y_i = w_i x_i s: w_i s (i = j) - w_i x_i x_j s^3 / size."""
+    size = shape[-1]
+    x, weight = memory.keep(normal(*shape, scale=3).to(dtype)), memory.keep(normal(size, seed=1).to(dtype))
+    gradient = memory.keep(normal(*shape, seed=2).to(dtype))
+    _, scales = kernels.rms_norm(x, weight, 1e-5)
+    by_x, by_weight = kernels.rms_norm_backward(x, weight, scales, gradient)
+    flat, w, g = wide(x).reshape(-1, size), wide(weight), wide(gradient).reshape(-1, size)
+    _, s = norm_exactly(flat, w, 1e-5)
+    exact_x, terms, exact_w, terms_w = np.zeros_like(flat), np.zeros_like(flat), np.zeros(size), np.zeros(size)
+    for row in range(len(flat)):
+        jacobian = np.diag(w) * s[row] - np.outer(w * flat[row], flat[row]) * s[row] ** 3 / size
+        exact_x[row] = g[row] @ jacobian
+        along = np.outer(w * flat[row], flat[row]) * s[row] ** 3 / size
+        terms[row] = np.abs(g[row]) @ (np.abs(np.diag(w)) * s[row] + np.abs(along))
+        exact_w += g[row] * flat[row] * s[row]
+        terms_w += np.abs(g[row] * flat[row] * s[row])
+    check(by_x.view(-1, size), exact_x, terms=terms)
+    check(by_weight, exact_w, terms=terms_w)
+    assert by_x.dtype == by_weight.dtype == dtype
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+def test_rms_norm_backward_hides_no_nan(memory: Memory, dtype: torch.dtype, no_number: float) -> None:
+    x, weight, gradient = normal(4, 40).to(dtype), torch.ones(40, dtype=dtype), normal(4, 40, seed=1).to(dtype)
+    gradient[1, 33] = no_number
+    _, scales = kernels.rms_norm(x, weight, 1e-5)
+    by_x, by_weight = kernels.rms_norm_backward(x, weight, scales, gradient)
+    assert not by_x[1].isfinite().any()
+    assert by_x[[0, 2, 3]].isfinite().all()
+    assert by_weight.isfinite().tolist() == [i != 33 for i in range(40)]
+
+
+# The gate
+
+
+def sigmoid_exactly(x: Array) -> Array:
+    return np.array([1 / (1 + math.exp(-n)) if n > -700 else 0.0 for n in x.ravel()]).reshape(x.shape)
+
+
+def gates(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Usual numbers and, as far as there is room, extreme ones."""
+    gate = normal(*shape, scale=3)
+    gate.view(-1)[: len(EXTREMES)] = torch.tensor(EXTREMES)[: gate.numel()]
+    return gate.to(dtype)
+
+
+@pytest.mark.parametrize("shape", [(1,), (17,), (33, 40), (130, 7)])
+def test_swiglu(memory: Memory, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    gate, up = memory.keep(gates(shape, dtype)), memory.keep(normal(*shape, seed=1).to(dtype))
+    x = wide(gate)
+    check(kernels.swiglu(gate, up), x * sigmoid_exactly(x) * wide(up), roundings=2)
+
+
+@pytest.mark.parametrize("shape", [(1,), (17,), (33, 40), (130, 7)])
+def test_swiglu_backward(memory: Memory, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    gate, up = memory.keep(gates(shape, dtype)), memory.keep(normal(*shape, seed=1).to(dtype))
+    gradient = memory.keep(normal(*shape, seed=2).to(dtype))
+    by_gate, by_up = kernels.swiglu_backward(gate, up, gradient)
+    x, g, u = wide(gate), wide(gradient), wide(up)
+    s, other = sigmoid_exactly(x), sigmoid_exactly(-x)
+    check(by_up, g * x * s, roundings=2)
+    check(by_gate, g * u * s * (1 + x * other), roundings=2, terms=np.abs(g * u * s) * (1 + np.abs(x) * other))
+
+
+def test_swiglu_hides_no_nan(dtype: torch.dtype) -> None:
+    usual = torch.ones(6, dtype=dtype)
+    odd = torch.tensor([1.0, *NO_NUMBERS, 1.0, 1.0], dtype=dtype)
+    finite = [True, False, False, False, True, True]
+    # The gate of minus infinity would have the limit 0, which torch's operator does not give either.
+    assert kernels.swiglu(odd, usual).isfinite().tolist() == finite
+    assert kernels.swiglu(usual, odd).isfinite().tolist() == finite
+    for by in kernels.swiglu_backward(usual, usual, odd):
+        assert by.isfinite().tolist() == finite
+    assert kernels.swiglu_backward(usual, odd, usual)[0].isfinite().tolist() == finite
+    by_gate, by_up = kernels.swiglu_backward(odd, usual, usual)
+    assert by_gate[1].isnan()
+    assert by_up.isfinite().tolist() == finite
+
+
+# Rotary positions
+
+
+def angles(tokens: int, size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (tokens, 1, size); the sine's first half is NaN, for nobody is to look at it."""
+    half = normal(tokens, 1, size // 2, seed=9, scale=5)
+    cosine, sine = half.cos().to(dtype), half.sin().to(dtype)
+    return torch.cat((cosine, cosine), -1), torch.cat((torch.full_like(sine, torch.nan), sine), -1)
+
+
+def turned_exactly(x: Array, cosine: Array, sine: Array, sign: float) -> tuple[Array, Array]:
+    """The turned pairs, and the size of what was added up."""
+    out, terms, half = np.zeros_like(x), np.zeros_like(x), x.shape[-1] // 2
+    for token, head, i in np.ndindex(x.shape[0], x.shape[1], half):
+        c, s = cosine[token, 0, half + i], sign * sine[token, 0, half + i]
+        a, b = x[token, head, i], x[token, head, half + i]
+        out[token, head, i], terms[token, head, i] = a * c - b * s, abs(a * c) + abs(b * s)
+        out[token, head, half + i], terms[token, head, half + i] = b * c + a * s, abs(b * c) + abs(a * s)
+    return out, terms
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(("tokens", "heads", "size"), [(1, 1, 2), (1, 3, 40), (17, 3, 8), (33, 1, 40), (130, 2, 6)])
+def test_rotate(memory: Memory, dtype: torch.dtype, tokens: int, heads: int, size: int, sign: float) -> None:
+    x = memory.keep(normal(tokens, heads, size).to(dtype))
+    cosine, sine = map(memory.keep, angles(tokens, size, dtype))
+    exact, terms = turned_exactly(wide(x), wide(cosine), wide(sine), sign)
+    check(kernels.rotate(x, cosine, sine, sign), exact, roundings=2, terms=terms, rounds=terms)
+
+
+@pytest.mark.parametrize("tokens", [1, 17])
+def test_rotate_a_part_of_larger_rows(memory: Memory, dtype: torch.dtype, tokens: int) -> None:
+    cosine, sine = angles(tokens, 8, dtype)
+    rows = memory.keep(normal(tokens, 7 * 8).to(dtype))
+    for part in (rows[:, 8:32].view(tokens, 3, 8), rows[:, :56].view(tokens, 7, 8), rows.view(tokens, 7, 8)[:, ::2]):
+        expected = kernels.rotate(part.clone(), cosine, sine)
+        assert torch.equal(bits(kernels.rotate(part, cosine, sine)), bits(expected))
+    across = rows.view(tokens, 8, 7).transpose(1, 2)
+    assert torch.equal(bits(kernels.rotate(across, cosine, sine)), bits(kernels.rotate(across.clone(), cosine, sine)))
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+def test_rotate_hides_no_nan(dtype: torch.dtype, no_number: float) -> None:
+    x = normal(2, 3, 40).to(dtype)
+    x[1, 2, 7] = no_number
+    out = kernels.rotate(x, *angles(2, 40, dtype)).isfinite()
+    assert [tuple(place) for place in (~out).nonzero().tolist()] == [(1, 2, 7), (1, 2, 27)]
+
+
+# The softmax of attention
+
+
+def hidden_for(rows: int, tokens: int) -> Tensor:
+    """All that lies behind a token, and some of what lies before it."""
+    future = torch.ones(tokens, tokens).triu(1).bool()
+    some = normal(rows, tokens, tokens, seed=3) > 0.8
+    return future | (some & ~torch.eye(tokens).bool())
+
+
+def softmax_exactly(scores: Array, hidden: NDArray[np.bool_]) -> Array:
+    """(rows, heads, tokens, tokens)."""
+    out = np.zeros_like(scores)
+    for row, head, token in np.ndindex(scores.shape[:3]):
+        seen = [i for i in range(scores.shape[3]) if not hidden[row % len(hidden), token, i]]
+        most = max(scores[row, head, token, i] for i in seen)
+        powers = {i: math.exp(scores[row, head, token, i] - most) for i in seen}
+        for i, power in powers.items():
+            out[row, head, token, i] = power / math.fsum(powers.values())
+    return out
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 3.0, 1e4])
+@pytest.mark.parametrize(
+    ("rows", "masks", "heads", "tokens"), [(1, 1, 1, 1), (3, 3, 2, 17), (3, 1, 3, 33), (2, 2, 1, 40)]
+)
+def test_causal_softmax(
+    memory: Memory, dtype: torch.dtype, rows: int, masks: int, heads: int, tokens: int, scale: float
+) -> None:
+    scores, hidden = normal(rows, heads, tokens, tokens, scale=scale).to(dtype), memory.keep(hidden_for(masks, tokens))
+    exact = softmax_exactly(wide(scores), hidden.numpy())
+    unseen = hidden[:, None].expand_as(scores) if masks == rows else hidden[None].expand_as(scores)
+    garbage = memory.hold(scores.masked_fill(unseen, torch.nan))
+    weights = kernels.causal_softmax_(garbage, hidden)
+    assert weights is garbage
+    check(weights, exact)
+    assert (weights[unseen] == 0).all()
+
+
+def test_causal_softmax_of_many_tokens(memory: Memory, dtype: torch.dtype) -> None:
+    scores, hidden = memory.hold(normal(2, 1, 130, 130, scale=2).to(dtype)), hidden_for(2, 130)
+    exact = softmax_exactly(wide(scores.clone()), hidden.numpy())
+    check(kernels.causal_softmax_(scores, hidden), exact)
+
+
+@pytest.mark.parametrize("no_number", [math.nan, math.inf])
+def test_causal_softmax_hides_no_nan(memory: Memory, dtype: torch.dtype, no_number: float) -> None:
+    scores = normal(1, 1, 40, 40).to(dtype)
+    scores[0, 0, :, 20] = no_number
+    weights = kernels.causal_softmax_(scores, torch.ones(1, 40, 40).triu(1).bool())
+    assert weights[0, 0, :20].isfinite().all()
+    for token in range(20, 40):
+        assert not weights[0, 0, token, 20].isfinite()
+        assert weights[0, 0, token, : token + 1].isnan().all() or not math.isnan(no_number)
+
+
+def test_minus_infinity_gets_no_weight(dtype: torch.dtype) -> None:
+    scores = normal(1, 1, 40, 40).to(dtype)
+    scores[0, 0, :, 3] = -torch.inf
+    scores[0, 0, :3] = 0
+    weights = kernels.causal_softmax_(scores, torch.ones(1, 40, 40).triu(1).bool())
+    assert weights[0, 0, :3].isfinite().all()
+    assert (weights[0, 0, 4:, 3] == 0).all()
+    check(weights[0, 0, 3:].double().sum(-1).to(dtype), np.ones(37), roundings=2)
+
+
+def test_a_token_that_sees_nothing_has_no_weights(memory: Memory, dtype: torch.dtype) -> None:
+    """As torch: 0 / 0, not a uniform distribution over what is hidden."""
+    hidden = torch.ones(1, 17, 17).triu(1).bool()
+    hidden[0, 5] = True
+    weights = kernels.causal_softmax_(memory.hold(normal(1, 2, 17, 17).to(dtype)), hidden)
+    assert weights[0, :, 5, :6].isnan().all()
+    assert weights[0, :, [*range(5), *range(6, 17)]].isfinite().all()
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(1, 1), (3, 17), (5, 40), (2, 33), (3, 130)])
+def test_softmax_backward(memory: Memory, dtype: torch.dtype, rows: int, tokens: int) -> None:
+    """The gradient by scores is that by weights times the Jacobian diag(w) - w w'."""
+    weights = memory.keep(normal(rows, tokens, scale=2).softmax(-1).to(dtype))
+    gradient = normal(rows, tokens, seed=1).to(dtype)
+    w, g = wide(weights), wide(gradient)
+    exact = np.stack([g[row] @ (np.diag(w[row]) - np.outer(w[row], w[row])) for row in range(rows)])
+    terms = w * (np.abs(g) + (w * np.abs(g)).sum(-1, keepdims=True))
+    held = memory.hold(gradient)
+    found = kernels.softmax_backward_(weights, held)
+    assert found is held
+    check(found, exact, terms=terms)
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+def test_softmax_backward_hides_no_nan(dtype: torch.dtype, no_number: float) -> None:
+    weights, gradient = normal(3, 40).softmax(-1).to(dtype), normal(3, 40, seed=1).to(dtype)
+    gradient[1, 39] = no_number
+    found = kernels.softmax_backward_(weights, gradient)
+    assert not found[1].isfinite().any()
+    assert found[[0, 2]].isfinite().all()
+
+
+# One new token per row
+
+
+def cached(rows: int, heads: int, shared: int, size: int, capacity: int, dtype: torch.dtype) -> list[Tensor]:
+    """query, key, value, keys, values."""
+    shapes = [(rows, heads, size), (rows, shared, size), (rows, shared, size)]
+    shapes += [(rows, shared, size, capacity), (rows, shared, capacity, size)]  # type: ignore[list-item]
+    return [normal(*shape, seed=seed).to(dtype) for seed, shape in enumerate(shapes)]
+
+
+def attended_exactly(query: Array, keys: Array, values: Array, slots: list[int]) -> tuple[Array, Array, Array]:
+    """The mixed values, the mix of their sizes, and how far rounding a query and its scores may move a score."""
+    out, sizes, moved = np.zeros_like(query), np.zeros_like(query), np.zeros((*query.shape[:2], 1))
+    rows, heads, size = query.shape
+    for row, head in np.ndindex(rows, heads):
+        own = head // (heads // keys.shape[1])
+        products = query[row, head][:, None] * keys[row, own, :, : slots[row] + 1] / math.sqrt(size)
+        scores = products.sum(0)
+        powers = np.array([math.exp(score - scores.max()) for score in scores])
+        weights = powers / math.fsum(powers)
+        out[row, head] = weights @ values[row, own, : slots[row] + 1]
+        sizes[row, head] = weights @ np.abs(values[row, own, : slots[row] + 1])
+        moved[row, head] = ROUNDING * (np.abs(products).sum(0) + np.abs(scores)).max()
+    return out, sizes, moved
+
+
+@pytest.mark.parametrize(
+    ("heads", "shared", "size", "capacity", "slots"),
+    [
+        (1, 1, 8, 8, [0]),
+        (4, 2, 8, 40, [0, 39, 16]),
+        (6, 2, 40, 24, [15, 17, 23]),
+        (3, 1, 16, 136, [130, 33, 1]),
+        (3, 3, 24, 64, [31, 32, 63, 7, 8]),
+    ],
+)
+@pytest.mark.parametrize("part", [False, True], ids=["alone", "in larger rows"])
+def test_decode_attention(
+    memory: Memory, dtype: torch.dtype, heads: int, shared: int, size: int, capacity: int, slots: list[int], part: bool
+) -> None:
+    rows = len(slots)
+    query, key, value, keys, values = cached(rows, heads, shared, size, capacity, dtype)
+    for row, slot in enumerate(slots):
+        keys[row, :, :, slot:] = torch.nan  # what nothing was written to, and what an earlier use has left there
+        values[row, :, slot:] = 1e4
+    expected_keys, expected_values = keys.clone(), values.clone()
+    for row, slot in enumerate(slots):
+        expected_keys[row, :, :, slot], expected_values[row, :, slot] = key[row], value[row]
+    if part:
+        larger = memory.keep(torch.cat((query.flatten(1), key.flatten(1), value.flatten(1)), 1))
+        held = [t.view(rows, -1, size) for t in larger.split([heads * size, shared * size, shared * size], 1)]
+    else:
+        held = [memory.keep(tensor) for tensor in (query, key, value)]
+    held_keys, held_values = memory.hold(keys), memory.hold(values)
+    positions = memory.keep(torch.tensor(slots))
+    found = kernels.decode_attention(*held, held_keys, held_values, positions)
+    exact, sizes, moved = attended_exactly(wide(query), wide(expected_keys), wide(expected_values), slots)
+    # A score that is off by d moves a mix by (e^2d - 1) of it; then weights and the result are rounded.
+    check(found, exact, terms=sizes, rounds=sizes * (2 + np.expm1(2 * moved) / ROUNDING))
+    assert torch.equal(bits(held_keys), bits(expected_keys))
+    assert torch.equal(bits(held_values), bits(expected_values))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1e3])
+def test_decode_attention_of_extreme_scores(memory: Memory, dtype: torch.dtype, scale: float) -> None:
+    """All scores equal: the mean of the values; one score far above all: its value."""
+    query, key, value, keys, values = cached(1, 2, 1, 16, 24, dtype)
+    query[:], key[:], keys[:] = 1, scale, scale
+    keys[..., 5] += scale
+    found = kernels.decode_attention(query, key, value, memory.hold(keys), memory.hold(values), torch.tensor([18]))
+    values[0, :, 18] = value[0]
+    seen = wide(values)[0, 0, :19]
+    exact = seen[5] if scale == 1e3 else seen.mean(0)
+    sizes = np.abs(seen).max(0)
+    check(found[0], np.stack([exact, exact]), terms=np.stack([sizes * 2] * 2), rounds=np.stack([sizes * 2] * 2))
+
+
+@pytest.mark.parametrize("no_number", [math.nan, math.inf])
+@pytest.mark.parametrize("where", ["query", "key", "value", "old value"])
+def test_decode_attention_hides_no_nan(memory: Memory, dtype: torch.dtype, where: str, no_number: float) -> None:
+    query, key, value, keys, values = cached(3, 4, 2, 16, 24, dtype)
+    tensor = {"query": query, "key": key, "value": value, "old value": values[:, :, 3]}[where]
+    tensor[1, :, 9] = no_number
+    slots = torch.tensor([4, 17, 20])
+    found = kernels.decode_attention(query, key, value, memory.hold(keys), memory.hold(values), slots)
+    if where == "query" or (where == "key" and math.isnan(no_number)):
+        assert not found[1].isfinite().any()
+    elif where == "key":  # a score of minus infinity has no weight, and one of infinity makes all of them NaN
+        kept = found[1].isfinite().all(-1)
+        assert torch.equal(kept, query[1, :, 9] < 0)
+    else:
+        assert not found[1, :, 9].isfinite().any()
+    assert found[[0, 2]].isfinite().all()
+
+
+# One row times a matrix
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (17, 40), (130, 33), (5, 300), (40, 17)])
+def test_row_product(memory: Memory, dtype: torch.dtype, outputs: int, inputs: int, biased: bool) -> None:
+    x, weight = memory.keep(normal(1, inputs).to(dtype)), memory.keep(normal(outputs, inputs, seed=1).to(dtype))
+    bias = memory.keep(normal(outputs, seed=2).to(dtype)) if biased else None
+    products = wide(weight) * wide(x)
+    added = 0 if bias is None else wide(bias)
+    found = kernels.row_product(x, weight, bias)
+    check(found, (products.sum(1) + added)[None], terms=(np.abs(products).sum(1) + np.abs(added))[None])
+    assert torch.equal(bits(kernels.row_product(x[0], weight, bias)), bits(found[0]))
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS)
+def test_row_product_hides_no_nan(dtype: torch.dtype, no_number: float) -> None:
+    x, weight, bias = normal(1, 40).to(dtype), normal(9, 40, seed=1).to(dtype), normal(9, seed=2).to(dtype)
+    weight[3, 39], bias[5] = no_number, no_number
+    assert (~kernels.row_product(x, weight, bias).isfinite())[0].nonzero().flatten().tolist() == [3, 5]
+    x[0, 39] = no_number
+    assert not kernels.row_product(x, weight, bias).isfinite().any()
+
+
+# No row at all
+
+
+def test_no_tokens(memory: Memory, dtype: torch.dtype) -> None:
+    """A batch may have none, and a gradient by weights is then 0."""
+    x, weight = memory.keep(normal(0, 40).to(dtype)), memory.keep(torch.ones(40, dtype=dtype))
+    out, scales = kernels.rms_norm(x, weight, 1e-5)
+    by_x, by_weight = kernels.rms_norm_backward(x, weight, scales, x)
+    assert by_weight.tolist() == [0] * 40
+    gated, turned = kernels.swiglu(x, x), kernels.rotate(x[:, None], x[:, None], x[:, None])
+    assert {tuple(t.shape) for t in (out, by_x, gated, turned[:, 0], *kernels.swiglu_backward(x, x, x))} == {(0, 40)}
+
+
+# A row is what it is alone
+
+
+def test_rows_do_not_depend_on_each_other(memory: Memory, dtype: torch.dtype) -> None:
+    """Bit for bit: an answer does not change with what others ask at the same time."""
+    x, gradient, weight = normal(17, 40).to(dtype), normal(17, 40, seed=1).to(dtype), normal(40, seed=2).to(dtype)
+    out, scales = kernels.rms_norm(x, weight, 1e-5)
+    by_x, _ = kernels.rms_norm_backward(x, weight, scales, gradient)
+    gated, turned = kernels.swiglu(x, gradient), kernels.rotate(x[:, None], *angles(17, 40, dtype))
+    by_gate, by_up = kernels.swiglu_backward(x, gradient, out)
+    softened = kernels.softmax_backward_(x.softmax(-1), gradient.clone())
+    scores, hidden = normal(3, 2, 33, 33).to(dtype), hidden_for(3, 33)
+    weights = kernels.causal_softmax_(scores.clone(), hidden)
+    for row in range(17):
+        one = slice(row, row + 1)
+        alone, scale = kernels.rms_norm(x[one], weight, 1e-5)
+        assert torch.equal(bits(alone), bits(out[one]))
+        assert torch.equal(bits(kernels.rms_norm_backward(x[one], weight, scale, gradient[one])[0]), bits(by_x[one]))
+        cosine, sine = angles(17, 40, dtype)
+        assert torch.equal(bits(kernels.rotate(x[one, None], cosine[one], sine[one])), bits(turned[one]))
+        softened_alone = kernels.softmax_backward_(x[one].softmax(-1), gradient[one].clone())
+        assert torch.equal(bits(softened_alone), bits(softened[one]))
+        for i in (0, 7, 39):
+            number = slice(i, i + 1)
+            assert torch.equal(bits(kernels.swiglu(x[row, number], gradient[row, number])), bits(gated[row, number]))
+            backs = kernels.swiglu_backward(x[row, number], gradient[row, number], out[row, number])
+            assert torch.equal(bits(backs[0]), bits(by_gate[row, number]))
+            assert torch.equal(bits(backs[1]), bits(by_up[row, number]))
+    for row in range(3):
+        one = slice(row, row + 1)
+        assert torch.equal(bits(kernels.causal_softmax_(scores[one].clone(), hidden[one])), bits(weights[one]))
+
+
+@pytest.mark.parametrize("capacities", [(32, 96), (64, 96)])
+def test_decoded_rows_do_not_depend_on_each_other(
+    memory: Memory, dtype: torch.dtype, capacities: tuple[int, int]
+) -> None:
+    """Nor on the room in a cache, which the longest row decides."""
+    slots = torch.tensor([3, 31, 16, 15, 24])
+    query, key, value, keys, values = cached(5, 6, 2, 40, max(capacities), dtype)
+    found = kernels.decode_attention(query, key, value, keys.clone(), values.clone(), slots)
+    few = min(capacities)
+    for row in range(5):
+        one = slice(row, row + 1)
+        room = keys[one, :, :, :few].contiguous(), values[one, :, :few].contiguous()
+        alone = kernels.decode_attention(query[one], key[one], value[one], *room, slots[one])
+        assert torch.equal(bits(alone), bits(found[one]))
+
+
+def test_products_do_not_depend_on_each_other(dtype: torch.dtype) -> None:
+    x, weight = normal(1, 40).to(dtype), normal(33, 40, seed=1).to(dtype)
+    found = kernels.row_product(x, weight, None)
+    for i in range(33):
+        alone = kernels.row_product(x, weight[i : i + 1].clone(), None)
+        assert torch.equal(bits(alone), bits(found[:, i : i + 1]))
+
+
+# torch's operators in bfloat16, which round at the same places
+
+
+def narrow(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return normal(*shape, seed=seed, scale=scale).bfloat16()
+
+
+def check_steps(found: Tensor, expected: Tensor, most: int, different: float) -> None:
+    """At most so many steps apart, and so large a share of the numbers not the same."""
+    apart = steps(found, expected)
+    assert int(apart.max()) <= most
+    assert float((apart > 0).double().mean()) <= different
+
+
+def test_rms_norm_rounds_as_torch() -> None:
+    """Sums in another order move a float32 by 1e-7, hence one bfloat16 in thousands by a step, before the weight."""
+    x, weight = narrow(130, 576, scale=3), narrow(576, seed=1)
+    scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + 1e-5)
+    expected = weight * (x.float() * scale).to(x.dtype)
+    check_steps(kernels.rms_norm(x, weight, 1e-5)[0], expected, most=2, different=1e-3)
+
+
+def test_swiglu_rounds_as_torch() -> None:
+    """e^x differs in its last places, and so one silu in thousands is a step away before the product."""
+    gate, up = narrow(130, 576, scale=3), narrow(130, 576, seed=1)
+    check_steps(kernels.swiglu(gate, up), F.silu(gate) * up, most=2, different=1e-3)
+
+
+def test_rotate_rounds_as_torch() -> None:
+    """Products and sums of two are rounded the same everywhere: no bit differs but the sign of 0."""
+    x, (cosine, sine) = narrow(130, 3, 64), angles(130, 64, torch.bfloat16)
+    sine[..., :32] = -sine[..., 32:]
+    expected = x * cosine + x.roll(32, -1) * sine
+    assert int(steps(kernels.rotate(x, cosine, sine), expected).max()) == 0
+
+
+def test_causal_softmax_rounds_as_torch() -> None:
+    """Rounded once, at the end."""
+    scores, hidden = narrow(2, 3, 130, 130, scale=3), hidden_for(2, 130)
+    expected = scores.masked_fill(hidden[:, None], -torch.inf).softmax(-1)
+    check_steps(kernels.causal_softmax_(scores.clone(), hidden), expected, most=1, different=1e-3)
+
+
+def test_softmax_backward_is_as_torchs_or_nearer() -> None:
+    """Where the two terms nearly cancel, both are off by some float32 roundings of the terms: no count of steps."""
+    weights, gradient = narrow(130, 130).softmax(-1), narrow(130, 130, seed=1)
+    along = gradient.float() * weights
+    expected = (along - weights.float() * along.sum(-1, keepdim=True)).to(weights.dtype)
+    found = kernels.softmax_backward_(weights, gradient.clone())
+    torch.testing.assert_close(found, expected, rtol=ROUNDING * 2, atol=1e-7)
+    assert float((found != expected).double().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("size", [40, 64])
+def test_decode_attention_rounds_as_torch(size: int) -> None:
+    """A score at the border of two bfloat16 numbers may fall on the other side, and moves all weights of its head."""
+    rows, heads, shared, capacity = 8, 6, 2, 96
+    query, key, value, keys, values = cached(rows, heads, shared, size, capacity, torch.bfloat16)
+    slots = torch.tensor([0, 95, 33, 64, 17, 80, 5, 50])
+    found = kernels.decode_attention(query, key, value, keys, values, slots)  # fills the slots
+    scores = torch.bmm((query * size**-0.5).view(rows * shared, -1, size), keys.flatten(0, 1))
+    hidden = (torch.arange(capacity) > slots[:, None])[:, None]
+    weights = scores.view(rows, heads, -1).masked_fill_(hidden, -torch.inf).softmax(-1)
+    expected = torch.bmm(weights.view(scores.shape), values.flatten(0, 1)).view(rows, heads, size)
+    torch.testing.assert_close(found, expected, rtol=2 * ROUNDING, atol=2 * ROUNDING)
+    assert float((steps(found, expected) > 0).double().mean()) < 0.03
+
+
+def test_row_product_rounds_as_torch() -> None:
+    """Rounded once, at the end; sums that nearly cancel differ by float32 roundings of their terms."""
+    x, weight, bias = narrow(1, 576), narrow(576, 576, seed=1), narrow(576, seed=2)
+    found, expected = kernels.row_product(x, weight, bias), F.linear(x, weight, bias)
+    torch.testing.assert_close(found, expected, rtol=2 * ROUNDING, atol=1e-4)
+    assert float((found != expected).double().mean()) < 0.01
