@@ -71,7 +71,7 @@ def wide(x: Tensor) -> Array:
 def check(
     found: Tensor, exact: Array, roundings: int = 1, terms: Array | None = None, rounds: Array | None = None
 ) -> None:
-    """`terms` is how large what was added up is; `rounds` how large what was rounded is; both like `exact` if absent."""
+    """How large is what was added up (`terms`) and what was rounded (`rounds`): as `exact` unless given."""
     assert tuple(found.shape) == exact.shape
     bound = 1e-5 * (np.abs(exact) if terms is None else terms) + NEGLIGIBLE
     if found.dtype == torch.bfloat16:
