@@ -576,6 +576,29 @@ def test_swiglu_rounds_as_torch() -> None:
     check_steps(kernels.swiglu(gate, up), F.silu(gate) * up, most=2, different=1e-3)
 
 
+def test_swiglu_backward_rounds_as_torch() -> None:
+    """One number in thousands is a step away; more where silu' is nearly 0, and float32 roundings are seen."""
+    gate, up = narrow(130, 576, scale=3).requires_grad_(), narrow(130, 576, seed=1).requires_grad_()
+    gradient = narrow(130, 576, seed=2)
+    found = kernels.swiglu_backward(gate, up, gradient)
+    for own, expected in zip(found, torch.autograd.grad(F.silu(gate) * up, (gate, up), gradient), strict=True):
+        torch.testing.assert_close(own, expected, rtol=2 * ROUNDING, atol=1e-5)
+        assert float((own != expected).double().mean()) < 1e-3
+
+
+def test_rms_norm_backward_rounds_as_torch() -> None:
+    """Rounded once, at the end."""
+    x, weight, gradient = narrow(130, 576, scale=3), narrow(576, seed=1), narrow(130, 576, seed=2)
+    _, scales = kernels.rms_norm(x, weight, 1e-5)
+    normal_x, wide_gradient = x.float() * scales[:, None], gradient.float()
+    along = wide_gradient * weight
+    by_x = ((along - normal_x * (along * normal_x).mean(-1, keepdim=True)) * scales[:, None]).bfloat16()
+    by_weight = (wide_gradient * normal_x).sum(0).bfloat16()
+    for own, expected in zip(kernels.rms_norm_backward(x, weight, scales, gradient), (by_x, by_weight), strict=True):
+        torch.testing.assert_close(own, expected, rtol=2 * ROUNDING, atol=1e-5)
+        assert float((own != expected).double().mean()) < 5e-3
+
+
 def test_rotate_rounds_as_torch() -> None:
     """Products and sums of two are rounded the same everywhere: no bit differs but the sign of 0."""
     x, (cosine, sine) = narrow(130, 3, 64), angles(130, 64, torch.bfloat16)
