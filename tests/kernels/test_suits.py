@@ -6,7 +6,7 @@ from torch import Tensor
 
 from accordant import kernels
 
-FEW, MANY = 1 << 16, (1 << 16) + 1
+FEW, MANY = 1 << 18, (1 << 18) + 1
 
 
 @pytest.fixture(params=[1, 3, 4, 64])

@@ -149,7 +149,7 @@ class DecodeAttention:
         """See `model.Attention`; here tokens = rows."""
         rows, heads, size = query.shape
         keys, values = self._keys[layer], self._values[layer]
-        if size % 8 == 0 and kernels.suits(query, keys):
+        if size % 8 == 0 and kernels.suits(keys, query):
             return kernels.decode_attention(query, key, value, keys, values, self.positions)
         keys[self._rows, :, :, self.positions] = key
         values[self._rows, :, self.positions] = value

@@ -11,8 +11,8 @@ from accordant.kernels.compiled import DTYPES, loops_for
 
 _THREADS = 3
 """A loop runs in one thread and is three to five times as fast as one thread of torch's operators (docs/log.md)."""
-_FEW = 1 << 16
-"""Numbers for which torch's operators would use two threads at most."""
+_FEW = 1 << 18
+"""Numbers of the first tensor that a loop is through with before several threads of torch's operators are."""
 
 
 def suits(*tensors: Tensor) -> bool:
@@ -24,20 +24,20 @@ def suits(*tensors: Tensor) -> bool:
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """(..., size) and (size,) to the normalised x, weighted, and the float32 (rows,) by which each row was scaled."""
-    x, size = x.contiguous(), x.shape[-1]
-    out, scales = torch.empty_like(x), torch.empty(x.numel() // size, dtype=torch.float32)
+    """(..., size) and (size,) to the normalised x, weighted, and the float32 (..., 1) by which each row was scaled."""
+    x, weight, size = x.contiguous(), weight.contiguous(), x.shape[-1]
+    out, scales = torch.empty_like(x), torch.empty(*x.shape[:-1], 1, dtype=torch.float32)
     addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr(), scales.data_ptr()
-    loops_for(x.dtype).rms_norm(*addresses, len(scales), size, epsilon)
+    loops_for(x.dtype).rms_norm(*addresses, scales.numel(), size, epsilon)
     return out, scales
 
 
 def rms_norm_backward(x: Tensor, weight: Tensor, scales: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients by x and by weight, from what `rms_norm` took and gave and the gradient of its result."""
-    x, gradient = x.contiguous(), gradient.contiguous()
+    x, weight, gradient = x.contiguous(), weight.contiguous(), gradient.contiguous()
     by_x, by_weight = torch.empty_like(x), torch.zeros(len(weight), dtype=torch.float32)
     taken = x.data_ptr(), weight.data_ptr(), scales.data_ptr(), gradient.data_ptr()
-    loops_for(x.dtype).rms_norm_backward(*taken, by_x.data_ptr(), by_weight.data_ptr(), len(scales), len(weight))
+    loops_for(x.dtype).rms_norm_backward(*taken, by_x.data_ptr(), by_weight.data_ptr(), scales.numel(), len(weight))
     return by_x, by_weight.to(weight.dtype)
 
 
@@ -126,7 +126,7 @@ def decode_attention(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, va
 
 def row_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(..., inputs) of one row times (outputs, inputs), plus (outputs,) if there is a bias, to (..., outputs)."""
-    outputs, inputs = weight.shape
+    x, weight, (outputs, inputs) = x.contiguous(), weight.contiguous(), weight.shape
     out, row = x.new_empty(*x.shape[:-1], outputs), torch.empty(inputs, dtype=torch.float32)
     added = 0 if bias is None else bias.data_ptr()
     addresses = x.data_ptr(), weight.data_ptr(), added, out.data_ptr(), row.data_ptr()

@@ -65,14 +65,30 @@ def loops_for(dtype: torch.dtype) -> Loops:
     """The loops for models of `dtype` (bfloat16 or float32); compiles them where nobody has yet, in some seconds."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    file = _cache_folder() / f"{_key(dtype)}.o"
-    kept = file.read_bytes() if file.exists() else b""
-    digest, code = kept[:32], kept[32:]
-    if not code or hashlib.sha256(code).digest() != digest:
+    code = _kept(dtype)
+    if not code:
         code = _compiled(dtype)
-        with contextlib.suppress(OSError, AccordantError):  # where nothing can be kept, each start compiles
-            write_atomically(file, hashlib.sha256(code).digest() + code)
+        _keep(dtype, code)
     return Loops(code)
+
+
+def _kept(dtype: torch.dtype) -> bytes:
+    """What an earlier process compiled; nothing where that is damaged or out of reach."""
+    with contextlib.suppress(OSError, RuntimeError):  # the last where there is no home
+        content = _file(dtype).read_bytes()
+        if hashlib.sha256(content[32:]).digest() == content[:32]:
+            return content[32:]
+    return b""
+
+
+def _keep(dtype: torch.dtype, code: bytes) -> None:
+    """Keep it for the next process, which compiles again where that cannot be done."""
+    with contextlib.suppress(OSError, RuntimeError, AccordantError):
+        write_atomically(_file(dtype), hashlib.sha256(code).digest() + code)
+
+
+def _file(dtype: torch.dtype) -> Path:
+    return _cache_folder() / f"{_key(dtype)}.o"
 
 
 def _cache_folder() -> Path:
@@ -80,16 +96,11 @@ def _cache_folder() -> Path:
 
 
 def _key(dtype: torch.dtype) -> str:
-    """Changes with all that the code depends on: the loops, their arguments, the compiler and the processor."""
+    """Changes with all that the code depends on: the loops, how they are compiled, by what and for which processor."""
     versions = [importlib.metadata.version(package) for package in ("numba", "llvmlite", "numpy")]
     processor = [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
-    parts = [
-        str(dtype),
-        repr(_SIGNATURES),
-        *versions,
-        *processor,
-        *(f.read_text() for f in sorted(_LOOPS.glob("*.py"))),
-    ]
+    sources = [file.read_text() for file in (Path(__file__), *sorted(_LOOPS.glob("*.py")))]
+    parts = [str(dtype), *versions, *processor, *sources]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -42,7 +42,8 @@ class Fused:
 
     oneDNN otherwise brings each weight into its own order at every call, and small products cost more than large
     ones. Results are those of `nn.Linear`, bit for bit in bfloat16. A packed copy is used only without gradients and
-    only while no weight has changed since. This is no module: the layers keep their names in the model's state.
+    only while no weight has changed since. A single row is multiplied by a loop that reads each weight once, where one
+    thread computes; its sums have another order. This is no module: the layers keep their names in the model's state.
     """
 
     def __init__(self, *layers: Linear) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from accordant import kernels
 from accordant.model.precision import widened
@@ -46,6 +47,7 @@ class _RMSNorm(torch.autograd.Function):
         return normal
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
         if kernels.suits(x, weight, gradients[0]):

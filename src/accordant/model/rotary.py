@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from accordant import kernels
 from accordant.model.config import ModelConfig
@@ -46,6 +47,7 @@ class _Rotation(torch.autograd.Function):
         return kernels.rotate(x, cosine, sine)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         cosine, sine = ctx.saved_tensors
         return kernels.rotate(gradients[0], cosine, sine, sign=-1.0), None, None

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from accordant import kernels
 from accordant.model.precision import widened
@@ -44,6 +45,7 @@ class _ShortAttention(torch.autograd.Function):
         return torch.bmm(weights, value).view(rows, heads, tokens, size)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, weights = ctx.saved_tensors
         rows, heads, shared, tokens, size = ctx.shape

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from accordant import kernels
@@ -27,6 +28,7 @@ class _SwiGLU(torch.autograd.Function):
         return kernels.swiglu(gate, up)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         return kernels.swiglu_backward(gate, up, gradients[0])
