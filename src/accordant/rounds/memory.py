@@ -3,6 +3,7 @@
 Each function counts what the code of its stage allocates; tests/rounds/test_memory.py counts the real tensors.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from accordant.model.attention import SHORT, rectangles
 
 _WIDE = 4
 """Bytes of a float32 number."""
+_SLOTS = 32
+"""A row of the cache has a multiple of so many (`engine.cache`)."""
 _PRODUCT_ROWS = 512
 """Rows whose logits stand at once when log-probs are taken (`train.log_probs`)."""
 
@@ -82,8 +85,8 @@ class Shape:
 
     def cache(self, rows: int, capacity: int) -> int:
         """Bytes of keys and values of `rows` rows of `capacity` tokens."""
-        c = self.config
-        return 2 * self.width * c.layers * rows * c.kv_heads * capacity * c.head_size
+        c, slots = self.config, math.ceil(capacity / _SLOTS) * _SLOTS
+        return 2 * self.width * c.layers * rows * c.kv_heads * slots * c.head_size
 
     def activations(self, lengths: Sequence[int], rank: int = 0, branched: bool = False) -> int:
         """Bytes that a pass over sequences of these lengths keeps for its way back.
@@ -94,8 +97,8 @@ class Shape:
             branched: whether they are rankings, whose answers do not see each other.
         """
         c, tokens = self.config, sum(lengths)
-        # Inputs of both norms and of the projections; of the gated MLP both branches, silu's result and the product.
-        inputs = 4 * c.hidden_size + c.heads * c.head_size + 4 * c.mlp_size + len(self.projections) * rank
+        # Inputs of both norms and of the projections; of the gated MLP both branches and the product.
+        inputs = 4 * c.hidden_size + c.heads * c.head_size + 3 * c.mlp_size + len(self.projections) * rank
         per_layer = tokens * (self.width * inputs + 2 * _WIDE)  # and each norm's scale
         per_layer += sum(self._attention(lengths[rows], branched) for rows in rectangles(lengths))
         last = tokens * (self.width * (2 * c.hidden_size + 2 * c.head_size) + _WIDE)
