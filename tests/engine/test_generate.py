@@ -1,5 +1,6 @@
 import itertools
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from accordant.data.packing import pack
 from accordant.engine import Engine, Generation, Sampling
 from accordant.errors import AccordantError
 from accordant.model import PackedAttention, Transformer
 from accordant.records import Message
 from accordant.testing import tiny_model, tiny_renderer
+from accordant.text import Example, Renderer
+from accordant.train.log_probs import score_tokens
 
 RENDERER = tiny_renderer()
 END = RENDERER.tokenizer.end_of_turn
@@ -114,6 +118,21 @@ def test_an_answer_does_not_depend_on_who_shares_its_batch(rows: int, samples: i
     for one, other in zip(itertools.chain(*answers), itertools.chain(*whole), strict=True):
         assert (one.ids, one.text, one.finish) == (other.ids, other.text, other.finish)
         assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="a CPU without bfloat16 products")
+def test_in_bfloat16_what_is_sampled_is_what_is_scored() -> None:
+    """Several rows add up in the order of a pass: else PPO would tune another distribution than it draws from."""
+    model = tiny_model().bfloat16()
+    prompts = [list(range(3, 3 + length)) for length in (4, 19, 33, 50, 64)]
+    endless = Renderer(replace(RENDERER.tokenizer, end_of_turn=-1), RENDERER.template)
+    engine = Engine(model, endless, rows=len(prompts))
+    answers = [answer for (answer,) in engine.generate(prompts, Sampling(max_tokens=24, seed=1))]
+    batch = pack([Example.of_answer(prompt, answer.ids) for prompt, answer in zip(prompts, answers, strict=True)])
+    with torch.no_grad():
+        scored = score_tokens(model, batch).log_probs
+    sampled = torch.tensor([log_prob for answer in answers for log_prob in answer.log_probs])
+    assert (scored - sampled).abs().mean() < 1e-4
 
 
 @pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="a CPU without bfloat16 products")

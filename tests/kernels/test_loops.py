@@ -265,78 +265,6 @@ def test_rotate_hides_no_nan(dtype: torch.dtype, no_number: float) -> None:
 # The softmax of attention
 
 
-def hidden_for(rows: int, tokens: int) -> Tensor:
-    """All that lies behind a token, and some of what lies before it."""
-    future = torch.ones(tokens, tokens).triu(1).bool()
-    some = normal(rows, tokens, tokens, seed=3) > 0.8
-    return future | (some & ~torch.eye(tokens).bool())
-
-
-def softmax_exactly(scores: Array, hidden: NDArray[np.bool_]) -> Array:
-    """(rows, heads, tokens, tokens)."""
-    out = np.zeros_like(scores)
-    for row, head, token in np.ndindex(scores.shape[:3]):
-        seen = [i for i in range(scores.shape[3]) if not hidden[row % len(hidden), token, i]]
-        most = max(scores[row, head, token, i] for i in seen)
-        powers = {i: math.exp(scores[row, head, token, i] - most) for i in seen}
-        for i, power in powers.items():
-            out[row, head, token, i] = power / math.fsum(powers.values())
-    return out
-
-
-@pytest.mark.parametrize("scale", [0.0, 1e-6, 3.0, 1e4])
-@pytest.mark.parametrize(
-    ("rows", "masks", "heads", "tokens"), [(1, 1, 1, 1), (3, 3, 2, 17), (3, 1, 3, 33), (2, 2, 1, 40)]
-)
-def test_causal_softmax(
-    memory: Memory, dtype: torch.dtype, rows: int, masks: int, heads: int, tokens: int, scale: float
-) -> None:
-    scores, hidden = normal(rows, heads, tokens, tokens, scale=scale).to(dtype), memory.keep(hidden_for(masks, tokens))
-    exact = softmax_exactly(wide(scores), hidden.numpy())
-    unseen = hidden[:, None].expand_as(scores) if masks == rows else hidden[None].expand_as(scores)
-    garbage = memory.hold(scores.masked_fill(unseen, torch.nan))
-    weights = kernels.causal_softmax_(garbage, hidden)
-    assert weights is garbage
-    check(weights, exact)
-    assert (weights[unseen] == 0).all()
-
-
-def test_causal_softmax_of_many_tokens(memory: Memory, dtype: torch.dtype) -> None:
-    scores, hidden = memory.hold(normal(2, 1, 130, 130, scale=2).to(dtype)), hidden_for(2, 130)
-    exact = softmax_exactly(wide(scores.clone()), hidden.numpy())
-    check(kernels.causal_softmax_(scores, hidden), exact)
-
-
-@pytest.mark.parametrize("no_number", [math.nan, math.inf])
-def test_causal_softmax_hides_no_nan(memory: Memory, dtype: torch.dtype, no_number: float) -> None:
-    scores = normal(1, 1, 40, 40).to(dtype)
-    scores[0, 0, :, 20] = no_number
-    weights = kernels.causal_softmax_(scores, torch.ones(1, 40, 40).triu(1).bool())
-    assert weights[0, 0, :20].isfinite().all()
-    for token in range(20, 40):
-        assert not weights[0, 0, token, 20].isfinite()
-        assert weights[0, 0, token, : token + 1].isnan().all() or not math.isnan(no_number)
-
-
-def test_minus_infinity_gets_no_weight(dtype: torch.dtype) -> None:
-    scores = normal(1, 1, 40, 40).to(dtype)
-    scores[0, 0, :, 3] = -torch.inf
-    scores[0, 0, :3] = 0
-    weights = kernels.causal_softmax_(scores, torch.ones(1, 40, 40).triu(1).bool())
-    assert weights[0, 0, :3].isfinite().all()
-    assert (weights[0, 0, 4:, 3] == 0).all()
-    check(weights[0, 0, 3:].double().sum(-1).to(dtype), np.ones(37), roundings=2)
-
-
-def test_a_token_that_sees_nothing_has_no_weights(memory: Memory, dtype: torch.dtype) -> None:
-    """As torch: 0 / 0, not a uniform distribution over what is hidden."""
-    hidden = torch.ones(1, 17, 17).triu(1).bool()
-    hidden[0, 5] = True
-    weights = kernels.causal_softmax_(memory.hold(normal(1, 2, 17, 17).to(dtype)), hidden)
-    assert weights[0, :, 5, :6].isnan().all()
-    assert weights[0, :, [*range(5), *range(6, 17)]].isfinite().all()
-
-
 @pytest.mark.parametrize(("rows", "tokens"), [(1, 1), (3, 17), (5, 40), (2, 33), (3, 130)])
 def test_softmax_backward(memory: Memory, dtype: torch.dtype, rows: int, tokens: int) -> None:
     """The gradient by scores is that by weights times the Jacobian diag(w) - w w'."""
@@ -503,8 +431,6 @@ def test_rows_do_not_depend_on_each_other(memory: Memory, dtype: torch.dtype) ->
     gated, turned = kernels.swiglu(x, gradient), kernels.rotate(x[:, None], *angles(17, 40, dtype))
     by_gate, by_up = kernels.swiglu_backward(x, gradient, out)
     softened = kernels.softmax_backward_(x.softmax(-1), gradient.clone())
-    scores, hidden = normal(3, 2, 33, 33).to(dtype), hidden_for(3, 33)
-    weights = kernels.causal_softmax_(scores.clone(), hidden)
     for row in range(17):
         one = slice(row, row + 1)
         alone, scale = kernels.rms_norm(x[one], weight, 1e-5)
@@ -520,9 +446,6 @@ def test_rows_do_not_depend_on_each_other(memory: Memory, dtype: torch.dtype) ->
             backs = kernels.swiglu_backward(x[row, number], gradient[row, number], out[row, number])
             assert torch.equal(bits(backs[0]), bits(by_gate[row, number]))
             assert torch.equal(bits(backs[1]), bits(by_up[row, number]))
-    for row in range(3):
-        one = slice(row, row + 1)
-        assert torch.equal(bits(kernels.causal_softmax_(scores[one].clone(), hidden[one])), bits(weights[one]))
 
 
 @pytest.mark.parametrize("capacities", [(32, 96), (64, 96)])
@@ -606,13 +529,6 @@ def test_rotate_rounds_as_torch() -> None:
     sine[..., :32] = -sine[..., 32:]
     expected = x * cosine + x.roll(32, -1) * sine
     assert int(steps(kernels.rotate(x, cosine, sine), expected).max()) == 0
-
-
-def test_causal_softmax_rounds_as_torch() -> None:
-    """Rounded once, at the end."""
-    scores, hidden = narrow(2, 3, 130, 130, scale=3), hidden_for(2, 130)
-    expected = scores.masked_fill(hidden[:, None], -torch.inf).softmax(-1)
-    check_steps(kernels.causal_softmax_(scores.clone(), hidden), expected, most=1, different=1e-3)
 
 
 def test_softmax_backward_is_as_torchs_or_nearer() -> None:

@@ -128,7 +128,9 @@ class DecodeAttention:
 
     The query heads that share a key head become that head's rows, so no key or value is copied for them. Plain
     products: for so few queries the fused kernel of torch's CPU build takes 2.5 times as long (docs/log.md), and the
-    arithmetic is that of `short_attention`, with which answers of usual length are trained.
+    arithmetic is that of `short_attention`, with which answers of usual length are trained. In bfloat16 a loop of our
+    own would add up in another order, and what is sampled would not be what is scored; a row by itself, as one
+    person's chat is, has such a loop.
     """
 
     def __init__(self, cache: KeyValueCache) -> None:
@@ -149,7 +151,7 @@ class DecodeAttention:
         """See `model.Attention`; here tokens = rows."""
         rows, heads, size = query.shape
         keys, values = self._keys[layer], self._values[layer]
-        if size % 8 == 0 and kernels.suits(keys, query):
+        if rows == 1 and size % 8 == 0 and kernels.suits(keys, query):
             return kernels.decode_attention(query, key, value, keys, values, self.positions)
         keys[self._rows, :, :, self.positions] = key
         values[self._rows, :, self.positions] = value

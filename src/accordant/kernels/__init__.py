@@ -76,18 +76,6 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor, sign: float = 1.0) -> Tensor
     return out
 
 
-def causal_softmax_(scores: Tensor, hidden: Tensor) -> Tensor:
-    """Scores (rows, heads, tokens, tokens) to weights, in place; none for what lies behind a token or is hidden.
-
-    `hidden` is (rows or 1, tokens, tokens), bool.
-    """
-    rows, heads, tokens, _ = scores.shape
-    room = torch.empty(tokens, dtype=torch.float32)
-    addresses = scores.data_ptr(), hidden.data_ptr(), room.data_ptr()
-    loops_for(scores.dtype).causal_softmax(*addresses, rows, len(hidden), heads, tokens)
-    return scores
-
-
 def softmax_backward_(weights: Tensor, gradient: Tensor) -> Tensor:
     """`gradient` by softmax weights to that by their scores, in place; both (..., tokens)."""
     tokens = weights.shape[-1]

@@ -28,7 +28,6 @@ _SIGNATURES = {
     "gate.swiglu_backward": "nnnnn i",
     "product.row_product": "nnnnf iii",
     "rotation.rotate": "nnnn iiii r",
-    "softmax.causal_softmax": "nbf iiii",
     "softmax.softmax_backward": "nn ii",
     "decode.decode_attention": "nnnnnlnfff iiiiii",
 }

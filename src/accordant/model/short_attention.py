@@ -39,7 +39,7 @@ class _ShortAttention(torch.autograd.Function):
         query = (query * size**-0.5).reshape(*below, size)
         key, value = key.reshape(rows * shared, tokens, size), value.reshape(rows * shared, tokens, size)
         scores = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, tokens, tokens)
-        weights = _softmax(scores, hidden).view(*below, tokens)
+        weights = scores.masked_fill_(hidden[:, None], -torch.inf).softmax(-1).view(*below, tokens)
         ctx.save_for_backward(query, key, value, weights)
         ctx.shape = (rows, heads, shared, tokens, size)
         return torch.bmm(weights, value).view(rows, heads, tokens, size)
@@ -56,12 +56,6 @@ class _ShortAttention(torch.autograd.Function):
         by_key = torch.bmm(by_scores.transpose(1, 2), query)
         per_head = (rows, shared, tokens, size)
         return by_query.view(rows, heads, tokens, size), by_key.view(per_head), by_value.view(per_head), None
-
-
-def _softmax(scores: Tensor, hidden: Tensor) -> Tensor:
-    if kernels.suits(scores):
-        return kernels.causal_softmax_(scores, hidden)
-    return scores.masked_fill_(hidden[:, None], -torch.inf).softmax(-1)
 
 
 def _softmax_backward(weights: Tensor, gradient: Tensor) -> Tensor:
