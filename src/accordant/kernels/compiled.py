@@ -31,11 +31,11 @@ _SIGNATURES = {
     "softmax.softmax_backward": "nn ii",
     "decode.decode_attention": "nnnnnlnfff iiiiii",
 }
-"""Module and name of each loop, and its arguments: addresses of a model's numbers (n), of float32 (f), int64 (l) or
-bool (b); integers (i) and reals (r)."""
+"""Module and name of each loop, and its arguments: addresses of a model's numbers (n), of float32 (f) or int64 (l);
+integers (i) and reals (r)."""
 DTYPES = {torch.bfloat16: "uint16", torch.float32: "float32"}
 """Of the models that there are loops for, and what their numbers are to numba."""
-_C: dict[str, Any] = dict.fromkeys("nflb", ctypes.c_void_p) | {"i": ctypes.c_int64, "r": ctypes.c_double}
+_C: dict[str, Any] = dict.fromkeys("nfl", ctypes.c_void_p) | {"i": ctypes.c_int64, "r": ctypes.c_double}
 
 
 class Loops:
@@ -124,7 +124,7 @@ def _compiled(dtype: torch.dtype) -> bytes:
             return super().define_pipelines()
 
     number = getattr(types, DTYPES[dtype])
-    pointed = {"n": number, "f": types.float32, "l": types.int64, "b": types.boolean}
+    pointed = {"n": number, "f": types.float32, "l": types.int64}
     kinds = {kind: types.CPointer(of) for kind, of in pointed.items()} | {"i": types.int64, "r": types.float64}
     whole = llvm.parse_assembly("")
     for place, arguments in _SIGNATURES.items():

@@ -9,6 +9,26 @@ from accordant.kernels.loops.numbers import LANES, exp, loop, narrow, rounded, w
 
 
 @loop
+def _add_eight(
+    sums: Any, count: int, begun: bool, block: Any,
+    f0: Any, f1: Any, f2: Any, f3: Any, f4: Any, f5: Any, f6: Any, f7: Any,
+) -> None:  # fmt: skip
+    """Eight lines of `block`, each times its factor, on top of the first `count` sums where these are begun."""
+    for i in range(count):
+        sums[i] = (
+            (sums[i] if begun else np.float32(0))
+            + f0 * block[0, i]
+            + f1 * block[1, i]
+            + f2 * block[2, i]
+            + f3 * block[3, i]
+            + f4 * block[4, i]
+            + f5 * block[5, i]
+            + f6 * block[6, i]
+            + f7 * block[7, i]
+        )
+
+
+@loop
 def _scores(query: Any, keys: Any, scores: Any, block: Any, slots: int, scale: Any) -> None:
     """Products of a head's queries (group, size) with its keys (size, capacity), eight dimensions at a time."""
     for first in range(0, keys.shape[0], 8):
@@ -21,18 +41,7 @@ def _scores(query: Any, keys: Any, scores: Any, block: Any, slots: int, scale: A
             q2, q3 = rounded(wide(own[first + 2]) * scale, own), rounded(wide(own[first + 3]) * scale, own)
             q4, q5 = rounded(wide(own[first + 4]) * scale, own), rounded(wide(own[first + 5]) * scale, own)
             q6, q7 = rounded(wide(own[first + 6]) * scale, own), rounded(wide(own[first + 7]) * scale, own)
-            for slot in range(slots):
-                line[slot] = (
-                    (line[slot] if first > 0 else np.float32(0))
-                    + q0 * block[0, slot]
-                    + q1 * block[1, slot]
-                    + q2 * block[2, slot]
-                    + q3 * block[3, slot]
-                    + q4 * block[4, slot]
-                    + q5 * block[5, slot]
-                    + q6 * block[6, slot]
-                    + q7 * block[7, slot]
-                )
+            _add_eight(line, slots, first > 0, block, q0, q1, q2, q3, q4, q5, q6, q7)
 
 
 @loop
@@ -63,18 +72,7 @@ def _mix(weights: Any, values: Any, mixed: Any, block: Any, out: Any, slots: int
             line, sums = weights[member], mixed[member]
             w0, w1, w2, w3 = line[first], line[first + 1], line[first + 2], line[first + 3]
             w4, w5, w6, w7 = line[first + 4], line[first + 5], line[first + 6], line[first + 7]
-            for j in range(size):
-                sums[j] = (
-                    (sums[j] if first > 0 else np.float32(0))
-                    + w0 * block[0, j]
-                    + w1 * block[1, j]
-                    + w2 * block[2, j]
-                    + w3 * block[3, j]
-                    + w4 * block[4, j]
-                    + w5 * block[5, j]
-                    + w6 * block[6, j]
-                    + w7 * block[7, j]
-                )
+            _add_eight(sums, size, first > 0, block, w0, w1, w2, w3, w4, w5, w6, w7)
     for member in range(len(out)):
         for j in range(size):
             out[member, j] = narrow(mixed[member, j], out)
