@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -77,6 +79,13 @@ def test_peak_memory_counts_what_was_held() -> None:
     held = torch.ones(60_000_000)
     assert peak_memory_gb() >= before
     assert peak_memory_gb() > held.numel() * 4 / 1e9
+
+
+def test_peak_memory_is_not_that_of_whoever_began_the_process() -> None:
+    held = torch.ones(250_000_000)
+    own = "from accordant.machine import peak_memory_gb; print(peak_memory_gb())"
+    said = subprocess.run([sys.executable, "-c", own], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert 0.01 < float(said) < held.numel() * 4 / 1e9
 
 
 @pytest.mark.parametrize(

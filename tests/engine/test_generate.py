@@ -122,8 +122,9 @@ def test_an_answer_does_not_depend_on_who_shares_its_batch(rows: int, samples: i
 
 @pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="a CPU without bfloat16 products")
 @pytest.mark.parametrize("seed", [1, 2])
-def test_in_bfloat16_what_is_sampled_is_what_is_scored(seed: int) -> None:
-    """Several rows add up in the order of a pass: else PPO would tune another distribution than it draws from.
+@pytest.mark.parametrize("rows", [5, 2])
+def test_in_bfloat16_what_is_sampled_is_what_is_scored(seed: int, rows: int) -> None:
+    """Also of a row that is left by itself, and scored with whomever: else PPO would tune what it does not draw from.
 
     With sums in another order one score in some 10,000 rounds otherwise; so there are many, of large projections.
     """
@@ -136,13 +137,15 @@ def test_in_bfloat16_what_is_sampled_is_what_is_scored(seed: int) -> None:
                 weight.mul_(6)
     prompts = [list(range(3, 3 + length)) for length in (40, 79, 83, 100, 64)]
     endless = Renderer(replace(RENDERER.tokenizer, end_of_turn=-1), RENDERER.template)
-    engine = Engine(model, endless, rows=len(prompts))
+    engine = Engine(model, endless, rows=rows)
     answers = [answer for (answer,) in engine.generate(prompts, Sampling(max_tokens=40, seed=seed))]
-    batch = pack([Example.of_answer(prompt, answer.ids) for prompt, answer in zip(prompts, answers, strict=True)])
-    with torch.no_grad():
-        scored = score_tokens(model, batch).log_probs
-    sampled = torch.tensor([log_prob for answer in answers for log_prob in answer.log_probs])
-    assert (scored - sampled).abs().mean() < 1e-5
+    examples = [Example.of_answer(prompt, answer.ids) for prompt, answer in zip(prompts, answers, strict=True)]
+    sampled = torch.tensor([answer.log_probs for answer in answers])
+    for together in (1, 2, 5):
+        packs = [pack(examples[first : first + together]) for first in range(0, 5, together)]
+        with torch.no_grad():
+            scored = torch.cat([score_tokens(model, batch).log_probs for batch in packs]).view(sampled.shape)
+        assert (scored - sampled).abs().max() < 1e-5
 
 
 @pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="a CPU without bfloat16 products")
@@ -221,7 +224,8 @@ def test_rows_that_ended_leave_the_batch() -> None:
     lengths = [len(answer.ids) for each in answers for answer in each]
     prefill, *steps = model.rows
     assert prefill == len(PROMPTS), "a prompt is read once, however many answers it gets"
-    assert steps == [sum(length > step for length in lengths) for step in range(1, max(lengths))]
+    staying = [sum(length > step for length in lengths) for step in range(1, max(lengths))]
+    assert steps == [max(2, rows) for rows in staying], "the last has company"
     assert steps[-1] < steps[0]
 
 

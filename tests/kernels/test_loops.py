@@ -265,6 +265,78 @@ def test_rotate_hides_no_nan(dtype: torch.dtype, no_number: float) -> None:
 # The softmax of attention
 
 
+SIGHTS = {
+    "causal": (3, 2, 5, 5, [[(0, 0, t + 1) for t in range(5)]]),
+    "one token": (1, 1, 1, 1, [[(0, 0, 1)]]),
+    "wide": (2, 3, 130, 130, [[(0, 0, t + 1) for t in range(130)]]),
+    "steps": (3, 2, 1, 96, [[(0, 0, 1)], [(0, 0, 96)], [(0, 0, 65)]]),
+    "a piece": (1, 2, 7, 40, [[(0, 0, t + 34) for t in range(7)]]),
+    "branches": (2, 2, 6, 6, [[(0, 0, 1), (0, 0, 2), (2, 2, 3), (2, 2, 4), (2, 4, 5), (2, 4, 6)],
+                              [(0, 0, 1), (1, 1, 2), (1, 2, 3), (1, 2, 4), (0, 0, 5), (0, 0, 6)]]),
+    "far branches": (1, 2, 2, 300, [[(70, 190, 191), (63, 200, 290)]]),
+}  # fmt: skip
+"""Rows, heads, tokens, slots, and what each token of a row sees."""
+
+
+@pytest.mark.parametrize("case", SIGHTS)
+def test_softmax(memory: Memory, dtype: torch.dtype, case: str) -> None:
+    rows, heads, tokens, slots, sights = SIGHTS[case]
+    scores = memory.keep(normal(rows, heads, tokens, slots, scale=3).to(dtype))
+    found = kernels.softmax(scores, memory.keep(torch.tensor(sights)))
+    exact = np.zeros(scores.shape)
+    for row, head, token in np.ndindex(rows, heads, tokens):
+        stem, begin, end = sights[row % len(sights)][token]
+        line = wide(scores[row, head, token])
+        seen = [*range(stem), *range(begin, end)]
+        powers = {slot: math.exp(line[slot]) for slot in seen}
+        for slot in seen:
+            exact[row, head, token, slot] = powers[slot] / sum(powers.values())
+    check(found, exact)
+    assert (found == 0).sum() == (exact == 0).sum()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e4, 1e30])
+def test_softmax_of_extreme_scores(memory: Memory, dtype: torch.dtype, scale: float) -> None:
+    scores = memory.keep((normal(1, 1, 40, 40) * scale + (-1e30 if scale else -1e4)).to(dtype))
+    sights = torch.tensor([[(0, 0, 40)] * 40])
+    check(kernels.softmax(scores, sights), torch.softmax(scores.double(), -1).numpy())
+
+
+def test_softmax_gives_nothing_to_minus_infinity(memory: Memory, dtype: torch.dtype) -> None:
+    scores = normal(1, 1, 3, 40).to(dtype)
+    scores[0, 0, :, 5:20] = -math.inf
+    found = kernels.softmax(memory.keep(scores), torch.tensor([[(0, 0, 40)] * 3]))
+    assert (found[..., 5:20] == 0).all()
+    check(found, torch.softmax(scores.double(), -1).numpy())
+
+
+@pytest.mark.parametrize("no_number", NO_NUMBERS[:2])
+def test_softmax_hides_no_nan_and_nothing_unseen_counts(dtype: torch.dtype, no_number: float) -> None:
+    scores = normal(2, 2, 40, 40).to(dtype)
+    scores[1, 0, :, 30] = no_number
+    found = kernels.softmax(scores, torch.tensor([[(0, 0, t + 1) for t in range(40)]])).isfinite()
+    assert found[0].all()
+    assert found[1, 1].all()
+    assert found[1, 0, :30].all()
+    assert not found[1, 0, 30:, :31].any()
+
+
+def test_weights_are_the_same_bits_wherever_a_line_stands(memory: Memory, dtype: torch.dtype) -> None:
+    """In a pass, in a shorter one, in a step of the engine whose cache has more slots, and by itself."""
+    scores = memory.keep(normal(2, 3, 130, 130, scale=3).to(dtype))
+    sights = torch.tensor([[(0, 0, token + 1) for token in range(130)]])
+    whole = kernels.softmax(scores, sights)
+    for length in (1, 2, 15, 16, 17, 63, 64, 65, 89, 95, 100, 127, 128, 129):
+        part = kernels.softmax(scores[:, :, :length, :length].contiguous(), sights[:, :length])
+        assert torch.equal(bits(part), bits(whole[:, :, :length, :length]))
+        for slots in (length, 96, 160, 192):
+            room = normal(2, 3, 1, max(slots, length), seed=1).to(dtype)
+            room[:, :, 0, :length] = scores[:, :, length - 1, :length]
+            step = kernels.softmax(memory.keep(room), torch.tensor([[(0, 0, length)]]))
+            assert torch.equal(bits(step[:, :, 0, :length]), bits(whole[:, :, length - 1, :length]))
+            assert not step[:, :, 0, length:].any()
+
+
 @pytest.mark.parametrize(("rows", "tokens"), [(1, 1), (3, 17), (5, 40), (2, 33), (3, 130)])
 def test_softmax_backward(memory: Memory, dtype: torch.dtype, rows: int, tokens: int) -> None:
     """The gradient by scores is that by weights times the Jacobian diag(w) - w w'."""
@@ -529,6 +601,13 @@ def test_rotate_rounds_as_torch() -> None:
     sine[..., :32] = -sine[..., 32:]
     expected = x * cosine + x.roll(32, -1) * sine
     assert int(steps(kernels.rotate(x, cosine, sine), expected).max()) == 0
+
+
+def test_softmax_rounds_as_torch() -> None:
+    scores, hidden = narrow(4, 3, 130, 130, scale=3), torch.ones(130, 130, dtype=torch.bool).triu(1)
+    expected = scores.masked_fill(hidden, -math.inf).softmax(-1)
+    found = kernels.softmax(scores, torch.tensor([[(0, 0, token + 1) for token in range(130)]]))
+    check_steps(found, expected, most=1, different=1e-4)
 
 
 def test_softmax_backward_is_as_torchs_or_nearer() -> None:

@@ -24,7 +24,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "biases": {"attention_bias": True, "mlp_bias": True, "head_size": 24},
     "heads that the cache's loop does not take": {"head_size": 12},
 }
-LOOPS = ["rms_norm", "rms_norm_backward", "swiglu", "swiglu_backward", "rotate", "softmax_backward_"]
+LOOPS = ["rms_norm", "rms_norm_backward", "swiglu", "swiglu_backward", "rotate", "softmax", "softmax_backward_"]
 
 
 def model_of(shape: dict[str, Any]) -> Transformer:
@@ -94,9 +94,9 @@ def decoded(model: Transformer, rows: list[int], dtype: torch.dtype = torch.floa
 def test_logits_are_the_same(shape: dict[str, Any], used: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(shape)
     found = logits(model)
-    assert set(used) == {"rms_norm", "swiglu", "rotate"}
+    assert set(used) == {"rms_norm", "swiglu", "rotate", "softmax"}
     exact = logits(model.double())
-    monkeypatch.setattr(kernels, "suits", lambda *tensors: False)
+    monkeypatch.setattr(kernels, "suits", lambda *tensors, **named: False)
     plain = logits(model.float())
     close(found, plain)
     close(found, exact)
@@ -108,7 +108,7 @@ def test_gradients_are_the_same(shape: dict[str, Any], used: dict[str, int], mon
     assert set(used) == set(LOOPS)
     calls = dict(used)
     exact = gradients(model.double())
-    monkeypatch.setattr(kernels, "suits", lambda *tensors: False)
+    monkeypatch.setattr(kernels, "suits", lambda *tensors, **named: False)
     plain = gradients(model.float())
     assert used == calls, "float64 stays in torch"
     assert set(found) == set(plain) == {name for name, _ in model.named_parameters()}
@@ -126,7 +126,7 @@ def test_decoding_is_the_same(
     found = decoded(model, rows)
     assert ("decode_attention" in used) == (len(rows) == 1 and model.config.head_size % 8 == 0)
     assert ("row_product" in used) == (len(rows) == 1)
-    monkeypatch.setattr(kernels, "suits", lambda *tensors: False)
+    monkeypatch.setattr(kernels, "suits", lambda *tensors, **named: False)
     close(found, decoded(model, rows))
     monkeypatch.undo()
     close(found, decoded(model_of(shape).double(), rows, torch.float64))
@@ -138,7 +138,7 @@ def test_decoding_in_a_cache_of_any_capacity(used: dict[str, int], monkeypatch: 
     found = []
     for answer in (None, False):
         if answer is False:
-            monkeypatch.setattr(kernels, "suits", lambda *tensors: False)
+            monkeypatch.setattr(kernels, "suits", lambda *tensors, **named: False)
         with torch.inference_mode():
             cache = KeyValueCache(model.config, 1, 61, torch.float32, torch.device("cpu"))
             model(FLAT[:50], PrefillAttention(cache, [50]))

@@ -22,6 +22,7 @@ def test_few_numbers_suit_and_many_suit_few_threads(threads: int, dtype: torch.d
     assert kernels.suits(few)
     assert kernels.suits(few, few[:1], few.view(4, -1))
     assert kernels.suits(many, few) == kernels.suits(many) == (threads <= 3)
+    assert kernels.suits(few, of_any_size=True) == kernels.suits(many, of_any_size=True) == (threads <= 3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The starter base, which is fetched (93 MB) unless `$ACCORDANT_HOME/bases` has it."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from accordant import kernels
+from accordant.kernels import suits
 from accordant.model import PackedAttention, Transformer
 from accordant.model.attention import SHORT
 from accordant.model.base import bring_base
@@ -77,13 +80,18 @@ def test_logits_in_float32(folder: Path, sequences: list[list[int]]) -> None:
         torch.testing.assert_close(mine, wanted, atol=1e-4, rtol=0)
 
 
-def test_logits_in_bfloat16(folder: Path, sequences: list[list[int]]) -> None:
+@pytest.mark.parametrize("loops", [True, False])
+def test_logits_in_bfloat16(
+    folder: Path, sequences: list[list[int]], loops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # bfloat16 rounds each of some hundred steps by up to 1/512, so no implementation is near the float32 logits and no
     # small absolute bound holds: transformers' own are off by 0.17 to 0.28 (root mean square; the logits themselves
     # spread by 5 to 8), and its two kinds of attention differ from each other by 0.20 to 0.31, for plain products round
-    # the scores and the fused kernel does not. Ours must be off by no more than theirs, up to chance, and must go with
-    # the kind that does what ours does at that length: measured was no difference at all, on one thread and on two;
-    # a kernel of another processor may sum in another order.
+    # the scores and the fused kernel does not. Ours must be off by no more than theirs, up to chance, and with torch's
+    # operators must go with the kind that does what ours does at that length: measured was no difference at all, on one
+    # thread and on two; a kernel of another processor may sum in another order. So do the loops of `kernels`, and what
+    # two orders make of one input is apart as two roundings are, by sqrt(2) of the error of each.
+    monkeypatch.setattr(kernels, "suits", lambda *tensors, **named: loops and suits(*tensors, **named))
     exact = theirs(folder, torch.float32, sequences)
     mine = ours(folder, torch.bfloat16, sequences)
     plain, fused = (theirs(folder, torch.bfloat16, sequences, kind) for kind in ("eager", "sdpa"))
@@ -93,7 +101,7 @@ def test_logits_in_bfloat16(folder: Path, sequences: list[list[int]]) -> None:
         pairs = ((mine[row], exact[row]), (other, exact[row]), (mine[row], other))
         own, reference, apart = ((a - b).square().mean().sqrt().item() for a, b in pairs)
         assert own < 1.1 * reference
-        assert apart < 0.5 * reference
+        assert apart < (1.1 * math.sqrt(2) if loops else 0.5) * reference
 
 
 def test_the_next_tokens_make_sense(folder: Path) -> None:

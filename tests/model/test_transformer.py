@@ -11,6 +11,7 @@ from accordant.model.config import RopeScaling
 from accordant.model.hub import load_transformer, save_scalar_model, save_transformer
 from accordant.model.norm import RMSNorm
 from accordant.model.short_attention import short_attention
+from accordant.model.sight import Sight
 from accordant.testing import tiny_config, tiny_model
 
 SHAPE = {
@@ -196,7 +197,7 @@ def test_both_ways_to_attend_are_one(heads: int, kv_heads: int) -> None:
         [part.clone().requires_grad_() for part in parts]
         for parts in [[torch.randn(shape, generator=generator) for shape in shapes]] * 2
     )
-    ours = short_attention(*one, torch.ones(1, 20, 20, dtype=torch.bool).triu(1))
+    ours = short_attention(*one, Sight.up_to(torch.arange(20)[None], 20))
     expected = scaled_dot_product_attention(*other, is_causal=True, enable_gqa=True)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
     weights = torch.randn(ours.shape, generator=generator)
@@ -212,10 +213,10 @@ def test_hand_written_gradients_are_the_numeric_ones() -> None:
     def drawn(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
-    hidden = torch.ones(2, 5, 5, dtype=torch.bool).triu(1)
-    hidden[1, 3, 1] = True
+    bounds = torch.tensor([(0, 0, token + 1) for token in range(5)]).repeat(2, 1, 1)
+    bounds[1, 3] = torch.tensor((1, 2, 4))
     query, key, value = drawn(2, 4, 5, 3), drawn(2, 2, 5, 3), drawn(2, 2, 5, 3)
-    assert torch.autograd.gradcheck(lambda q, k, v: short_attention(q, k, v, hidden), (query, key, value))
+    assert torch.autograd.gradcheck(lambda q, k, v: short_attention(q, k, v, Sight(bounds, 5)), (query, key, value))
     norm = RMSNorm(6, 1e-5).double()
     norm.weight = torch.nn.Parameter(drawn(6))
     x = drawn(4, 6)

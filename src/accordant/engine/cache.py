@@ -7,6 +7,7 @@ from torch import Tensor
 
 from accordant import kernels
 from accordant.model import ModelConfig, PackedAttention
+from accordant.model.sight import Sight
 
 _STEP = 32
 """Slots are added so many at a time."""
@@ -128,9 +129,8 @@ class DecodeAttention:
 
     The query heads that share a key head become that head's rows, so no key or value is copied for them. Plain
     products: for so few queries the fused kernel of torch's CPU build takes 2.5 times as long (docs/log.md), and the
-    arithmetic is that of `short_attention`, with which answers of usual length are trained. In bfloat16 a loop of our
-    own would add up in another order, and what is sampled would not be what is scored; a row by itself, as one
-    person's chat is, has such a loop.
+    arithmetic is that of `short_attention`, with which answers of usual length are trained. A row by itself, as one
+    person's chat is, has a loop of its own, which adds up in another order.
     """
 
     def __init__(self, cache: KeyValueCache) -> None:
@@ -144,7 +144,7 @@ class DecodeAttention:
         self.positions = positions
         count = len(positions)
         self._rows = torch.arange(count, device=positions.device)
-        self._hidden = (torch.arange(cache.capacity, device=positions.device) > positions[:, None])[:, None]
+        self._sight = Sight.up_to(positions[:, None], cache.capacity)
         self._keys, self._values = cache.keys[:, :count].unbind(), cache.values[:, :count].unbind()
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -157,5 +157,5 @@ class DecodeAttention:
         values[self._rows, :, self.positions] = value
         keys, values = keys.flatten(0, 1), values.flatten(0, 1)
         scores = torch.bmm((query * size**-0.5).view(len(keys), -1, size), keys)
-        weights = scores.view(rows, heads, -1).masked_fill_(self._hidden, -torch.inf).softmax(-1)
+        weights = self._sight.weights(scores.view(rows, heads, 1, -1))
         return torch.bmm(weights.view(scores.shape), values).view(rows, heads, size)

@@ -10,6 +10,7 @@ from accordant.engine.cache import KeyValueCache, PrefillAttention
 from accordant.engine.row import Request, Row
 from accordant.model import Transformer
 from accordant.model.flash_attention import Stretches, flash_attention, has_flash_attention
+from accordant.model.sight import Sight
 
 
 class Entering(NamedTuple):
@@ -119,7 +120,7 @@ class PieceAttention:
         device = part.keys.device
         self.positions = torch.arange(self._begin, self._end, device=device)
         self._stretches = Stretches([count], [self._end], device)
-        self._future = torch.ones(count, count, dtype=torch.bool, device=device).triu(1)
+        self._sight = Sight.up_to(self.positions[None], self._end)
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `model.Attention`."""
@@ -132,5 +133,5 @@ class PieceAttention:
         keys, values = keys.transpose(0, 1), values.transpose(0, 1)
         below = (query * size**-0.5).transpose(0, 1).reshape(len(keys), -1, size)
         scores = torch.bmm(below, keys.transpose(1, 2))
-        scores.view(heads, count, -1)[:, :, self._begin :].masked_fill_(self._future, -torch.inf)
-        return torch.bmm(scores.softmax(-1), values).view(heads, count, size).transpose(0, 1)
+        weights = self._sight.weights(scores.view(1, heads, count, -1)).view(scores.shape)
+        return torch.bmm(weights, values).view(heads, count, size).transpose(0, 1)

@@ -13,14 +13,19 @@ _THREADS = 3
 """A loop runs in one thread and is three to five times as fast as one thread of torch's operators (docs/log.md)."""
 _FEW = 1 << 18
 """Numbers of the first tensor that a loop is through with before several threads of torch's operators are."""
+_BLOCK = 64
+"""As in `loops.softmax`, which is not loaded where its code is kept."""
 
 
-def suits(*tensors: Tensor) -> bool:
-    """Whether the loops take these tensors, which have one dtype, and are faster than torch's operators."""
+def suits(*tensors: Tensor, of_any_size: bool = False) -> bool:
+    """Whether the loops take these tensors, which have one dtype, and are faster than torch's operators.
+
+    `of_any_size`: whether they would be for larger ones, too; for what must add up in one order everywhere.
+    """
     first = tensors[0]
     if not all(tensor.is_cpu and tensor.dtype == first.dtype for tensor in tensors) or first.dtype not in DTYPES:
         return False
-    return torch.get_num_threads() <= _THREADS or first.numel() <= _FEW
+    return torch.get_num_threads() <= _THREADS or (first.numel() <= _FEW and not of_any_size)
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -73,6 +78,18 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor, sign: float = 1.0) -> Tensor
     out = torch.empty(tokens, heads, size, dtype=x.dtype)
     addresses = x.data_ptr(), cosine.data_ptr(), sine.data_ptr(), out.data_ptr()
     loops_for(x.dtype).rotate(*addresses, tokens, x.stride(0), heads, size, sign)
+    return out
+
+
+def softmax(scores: Tensor, sights: Tensor) -> Tensor:
+    """Scores (rows, heads, tokens, slots) to weights; each line's are the same bits wherever it is a part of more.
+
+    `sights` (rows or 1, tokens, 3), int64, are those of `model.sight.Sight`.
+    """
+    rows, heads, tokens, slots = scores.shape
+    scores, out, room = scores.contiguous(), torch.empty_like(scores), torch.empty(slots + _BLOCK, dtype=torch.float32)
+    addresses = scores.data_ptr(), sights.data_ptr(), out.data_ptr(), room.data_ptr()
+    loops_for(scores.dtype).softmax(*addresses, rows, len(sights), heads, tokens, slots)
     return out
 
 

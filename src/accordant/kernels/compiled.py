@@ -28,6 +28,7 @@ _SIGNATURES = {
     "gate.swiglu_backward": "nnnnn i",
     "product.row_product": "nnnnf iii",
     "rotation.rotate": "nnnn iiii r",
+    "softmax.softmax": "nlnf iiiii",
     "softmax.softmax_backward": "nn ii",
     "decode.decode_attention": "nnnnnlnfff iiiiii",
 }

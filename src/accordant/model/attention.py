@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from accordant.model.flash_attention import Stretches, flash_attention, has_flash_attention
 from accordant.model.short_attention import short_attention
+from accordant.model.sight import Sight
 
 SHORT = 256
 """Up to this many tokens plain matrix products beat the fused kernel on a CPU, whose way back is four times slower
@@ -88,7 +89,7 @@ class PackedAttention:
             return torch.cat([part(layer, *own) for part, own in zip(self._parts, cut, strict=True)])
         spread = (self._spread(query), self._spread(key), self._spread(value))
         if query.device.type == "cpu" and self._widest <= SHORT:
-            out = short_attention(*spread, self._hidden)
+            out = short_attention(*spread, self._sight)
         else:
             out = F.scaled_dot_product_attention(
                 *spread,
@@ -112,18 +113,13 @@ class PackedAttention:
         return Stretches(self.lengths, self.lengths, self.positions.device)
 
     @cached_property
-    def _hidden(self) -> Tensor:
-        """What each token (second to last dimension) may not see (last one), (rows or 1, widest, widest)."""
-        return self._future()
+    def _sight(self) -> Sight:
+        return Sight.up_to(torch.arange(self._widest, device=self.positions.device)[None], self._widest)
 
     @cached_property
     def _visible(self) -> Tensor | None:
         """The fused kernel's mask, (rows, 1, widest, widest); None where causality alone says it."""
         return None
-
-    def _future(self) -> Tensor:
-        device = self.positions.device
-        return torch.ones(1, self._widest, self._widest, dtype=torch.bool, device=device).triu(1)
 
     def _spread(self, flat: Tensor) -> Tensor:
         """(tokens, heads, size) to (rows, heads, widest, size)."""
@@ -150,14 +146,16 @@ class BranchedAttention(PackedAttention):
     ) -> None:
         super().__init__([stem + sum(own) for stem, own in zip(stems, branches, strict=True)], device)
         self._stems, self._branches = stems, branches
-        members = torch.full((self._rows, self._widest), -1, device=device)
+        slots = torch.arange(self._widest)
+        bounds = torch.stack((slots * 0, slots * 0, slots + 1), -1).repeat(self._rows, 1, 1)
         positions = []
         for row, (stem, own) in enumerate(zip(stems, branches, strict=True)):
-            lengths = torch.tensor([stem, *own], device=device)
-            members[row, : self.lengths[row]] = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
-            positions += [torch.arange(stem, device=device), *(torch.arange(n, device=device) + stem for n in own)]
-        self._members = members
-        self.positions = torch.cat(positions)
+            positions.append(slots[:stem])
+            for begin, end in itertools.pairwise(itertools.accumulate(own, initial=stem)):
+                bounds[row, begin:end, 0], bounds[row, begin:end, 1] = stem, begin
+                positions.append(slots[stem : stem + end - begin])
+        self._bounds = bounds.to(device)
+        self.positions = torch.cat(positions).to(device)
 
     def _part(self, rows: slice) -> PackedAttention:
         return BranchedAttention(self._stems[rows], self._branches[rows], self.positions.device)
@@ -183,10 +181,9 @@ class BranchedAttention(PackedAttention):
         return Stretches(queries, [len(seen) for seen in keys], device, order)
 
     @cached_property
-    def _hidden(self) -> Tensor:
-        asking, asked = self._members[:, :, None], self._members[:, None, :]
-        return self._future() | ((asking != asked) & (asked != 0))
+    def _sight(self) -> Sight:
+        return Sight(self._bounds, self._widest)
 
     @cached_property
     def _visible(self) -> Tensor | None:
-        return ~self._hidden[:, None]
+        return ~self._sight.hidden

@@ -8,21 +8,22 @@ from torch.autograd.function import once_differentiable
 
 from accordant import kernels
 from accordant.model.precision import widened
+from accordant.model.sight import Sight
 
 
-def short_attention(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+def short_attention(query: Tensor, key: Tensor, value: Tensor, sight: Sight) -> Tensor:
     """Attention whose softmax is computed in float32 (or wider) and rounded once, differentiable.
 
     Args:
         query: (rows, heads, tokens, size).
         key: (rows, kv_heads, tokens, size).
         value: like `key`.
-        hidden: what each token may not see, (rows or 1, tokens, tokens).
+        sight: what each token sees of them.
 
     Returns:
         (rows, heads, tokens, size).
     """
-    return _ShortAttention.apply(query, key, value, hidden)  # type: ignore[no-any-return, no-untyped-call]
+    return _ShortAttention.apply(query, key, value, sight)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _ShortAttention(torch.autograd.Function):
@@ -32,14 +33,14 @@ class _ShortAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, sight: Sight) -> Tensor:
         rows, heads, tokens, size = query.shape
         shared = key.shape[1]
         below = (rows * shared, heads // shared * tokens)
         query = (query * size**-0.5).reshape(*below, size)
         key, value = key.reshape(rows * shared, tokens, size), value.reshape(rows * shared, tokens, size)
         scores = torch.bmm(query, key.transpose(1, 2)).view(rows, heads, tokens, tokens)
-        weights = scores.masked_fill_(hidden[:, None], -torch.inf).softmax(-1).view(*below, tokens)
+        weights = sight.weights(scores).view(*below, tokens)
         ctx.save_for_backward(query, key, value, weights)
         ctx.shape = (rows, heads, shared, tokens, size)
         return torch.bmm(weights, value).view(rows, heads, tokens, size)

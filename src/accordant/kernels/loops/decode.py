@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from accordant.kernels.loops.numbers import LANES, exp, loop, narrow, rounded, wide
+from accordant.kernels.loops.numbers import LANES, loop, narrow, rounded, wide
+from accordant.kernels.loops.softmax import to_shares
 
 
 @loop
@@ -47,15 +48,9 @@ def _scores(query: Any, keys: Any, scores: Any, block: Any, slots: int, scale: A
 @loop
 def _softmax(line: Any, last: int, slots: int, like: Any) -> None:
     """Scores to weights, in place; those of `slots` that lie behind the last one in use become 0."""
-    most, total, lowest = np.float32(-np.inf), np.float32(0), np.float32(-np.inf)
     for slot in range(slots):
-        score = rounded(line[slot], like) if slot <= last else lowest
-        line[slot] = score
-        most = score if score > most else most
-    for slot in range(slots):
-        share = np.float32(0) if line[slot] == lowest else exp(line[slot] - most)
-        line[slot] = share
-        total += share
+        line[slot] = rounded(line[slot], like) if slot <= last else np.float32(-np.inf)
+    total = to_shares(line, slots)
     for slot in range(slots):
         line[slot] = rounded(line[slot] / total, like)
 
