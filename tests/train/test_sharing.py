@@ -28,7 +28,7 @@ from accordant.train.best_of_n import BestOfNStage
 from accordant.train.dpo import DPOStage
 from accordant.train.loop import Stage
 from accordant.train.ppo import CombinedReward, PPOStage, function_reward, length_reward
-from accordant.train.ppo.rollout import Rollout
+from accordant.train.ppo.rollout import Rollout, Slice
 from accordant.train.processes import together
 from accordant.train.rankings import Ranking, render_answer
 from accordant.train.reward import RewardStage, normalise, pair_accuracy
@@ -138,8 +138,9 @@ def test_what_stands_on_the_padding_of_an_iteration_changes_nothing(junk: float,
     assert len({len(ids) for ids in answers}) > 1, "some answers must be padded"
     spread = Rollout.spread
 
-    def with_junk(self: Rollout, flat: Sequence[Tensor]) -> Tensor:
-        return torch.where(self.mask, spread(self, flat), junk)
+    def with_junk(self: Rollout, flat: Sequence[Tensor], slices: Sequence[Slice] | None = None) -> Tensor:
+        real = self.mask if slices is None else self.within(slices)
+        return torch.where(real, spread(self, flat, slices), junk)
 
     monkeypatch.setattr(Rollout, "spread", with_junk)
     noisy = two_steps(make("PPO"))

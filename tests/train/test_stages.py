@@ -349,8 +349,8 @@ def test_sampled_equals_scored_and_the_first_ratio_is_one(tmp_path: Path) -> Non
         rollout = sample(*arguments)
         scored = rollout.score
 
-        def scored_before_a_change(model, temperature):  # type: ignore[no-untyped-def]
-            result = scored(model, temperature)
+        def scored_before_a_change(*given, **named):  # type: ignore[no-untyped-def]
+            result = scored(*given, **named)
             with torch.no_grad():
                 tampered.policy.lm_head.weight.mul_(1.01)
             return result

@@ -76,29 +76,47 @@ class Rollout:
         """All slices of all minibatches."""
         return [part for minibatch in self.minibatches for part in minibatch]
 
+    def within(self, slices: Sequence[Slice]) -> Tensor:
+        """(answers, tokens), true on the answer tokens of some slices."""
+        chosen = torch.zeros(len(self.mask), 1, dtype=torch.bool, device=self.mask.device)
+        chosen[[row for part in slices for row in part.rows]] = True
+        return self.mask & chosen
+
     def gather(self, part: Slice, padded: Tensor) -> Tensor:
         """Real entries of `padded` for the answers of `part`, (tokens,), in the order of its batch's targets."""
         return padded[part.rows][self.mask[part.rows]]
 
-    def spread(self, flat: Sequence[Tensor]) -> Tensor:
-        """The inverse of `gather` over all slices: per-slice (tokens,) values to one (answers, tokens) array."""
+    def spread(self, flat: Sequence[Tensor], slices: Sequence[Slice] | None = None) -> Tensor:
+        """The inverse of `gather` over some slices (by default all): (tokens,) values of each to (answers, tokens)."""
         padded = torch.zeros(self.mask.shape, dtype=torch.float32, device=self.mask.device)
-        for part, values in zip(self.slices, flat, strict=True):
+        for part, values in zip(self.slices if slices is None else slices, flat, strict=True):
             rows = torch.tensor(part.rows, device=padded.device)
             own = torch.zeros_like(padded[rows])
             own[self.mask[rows]] = values.to(own)
             padded[rows] = own
         return padded
 
-    def score(self, model: Transformer, temperature: float) -> TokenScores:
-        """Log-probs and entropies of the answers' tokens under `model`, (answers, tokens), without gradients."""
+    def score(
+        self,
+        model: Transformer,
+        temperature: float,
+        with_entropy: bool = False,
+        slices: Sequence[Slice] | None = None,
+    ) -> TokenScores:
+        """Log-probs and, if asked for, entropies of the answers' tokens under `model`, without gradients.
+
+        Both are (answers, tokens), and 0 for answers outside the `slices`, which by default are all.
+        """
+        slices = self.slices if slices is None else slices
 
         def score(part: Slice) -> list[Tensor]:
             with noticing_memory(part.lengths), torch.no_grad():
-                return [scores.cpu() for scores in score_tokens(model, part.batch, temperature, with_entropy=True)]
+                return [scores.cpu() for scores in score_tokens(model, part.batch, temperature, with_entropy)]
 
-        scored = self.workers.map(score, self.slices)
-        return TokenScores(*(self.spread(of_slices) for of_slices in zip(*scored, strict=True)))
+        scored = self.workers.map(score, slices)
+        log_probs = self.spread([own[0] for own in scored], slices)
+        entropy = self.spread([own[1] for own in scored], slices) if with_entropy else log_probs.new_empty(0)
+        return TokenScores(log_probs, entropy)
 
 
 def build_rollout(

@@ -28,6 +28,7 @@ from accordant.train.ppo import objective
 from accordant.train.ppo.control import AdaptiveKL, RunningScale
 from accordant.train.ppo.critic import Critic, Fit, ValueHead, make_critic
 from accordant.train.ppo.guards import ONLY_FAULTS, Evidence, Guards, Tripped, require_finite
+from accordant.train.ppo.old_log_probs import OldLogProbs, old_log_probs
 from accordant.train.ppo.reward import Reward, Scored, require_finite_rewards, score_answers, with_total
 from accordant.train.ppo.rollout import Rollout, Slice, build_rollout
 from accordant.train.sft import add_gradient
@@ -115,19 +116,19 @@ class PPOStage:
 
     def _learn(self, step: int, rollout: Rollout) -> dict[str, float]:
         settings = self.settings
-        old_log_probs, entropy = rollout.score(self.policy, settings.temperature)
+        old = old_log_probs(self.policy, rollout, settings.temperature, self.guards.settings.largest_ratio_gap)
         with adapters_off(self.policy):
             reference = rollout.score(self.reference, settings.temperature).log_probs
-        require_finite("log-probs", torch.stack((old_log_probs, reference))[:, rollout.mask])
-        largest_sampling_gap = self._check_sampling(rollout, old_log_probs)
-        kl = objective.kl_k1(old_log_probs, reference)
+        require_finite("log-probs", torch.stack((old.log_probs, reference))[:, rollout.mask])
+        self._check_sampling(rollout, old)
+        kl = objective.kl_k1(old.log_probs, reference)
         rewards = objective.token_rewards(rollout.rewards, kl, rollout.mask, self.kl_control.coefficient)
         if self.critic:
-            measured = self._learn_with_critic(step, rollout, old_log_probs, rewards, self.critic)
+            measured = self._learn_with_critic(step, rollout, old.log_probs, rewards, self.critic)
         else:
             raw = objective.group_advantages(rewards, settings.answers_per_prompt)
             advantages = objective.whiten(torch.where(rollout.mask, raw[:, None], 0.0), rollout.mask)
-            measured = self._update(step, rollout, old_log_probs, advantages)
+            measured = self._update(step, rollout, old.log_probs, advantages)
         mask = rollout.mask
         kl_per_sequence = torch.where(mask, kl, 0).sum(-1).mean().item()
         coefficient = self.kl_control.coefficient
@@ -139,13 +140,13 @@ class PPOStage:
             **{f"reward_{name}": mean for name, mean in rollout.reward_means.items()},
             "kl_per_sequence": kl_per_sequence,
             "kl_coefficient_per_token": coefficient,
-            "kl_k2_per_token": objective.masked_mean(objective.kl_k2(old_log_probs, reference), mask).item(),
-            "kl_k3_per_token": objective.masked_mean(objective.kl_k3(old_log_probs, reference), mask).item(),
-            "entropy": objective.masked_mean(entropy, mask).item(),
+            "kl_k2_per_token": objective.masked_mean(objective.kl_k2(old.log_probs, reference), mask).item(),
+            "kl_k3_per_token": objective.masked_mean(objective.kl_k3(old.log_probs, reference), mask).item(),
+            "entropy": objective.masked_mean(old.entropy, old.scored).item(),
             "answer_tokens": mask.sum(-1).float().mean().item(),
             "ended": sum(answer.ended for answer in rollout.answers) / len(rollout.answers),
-            "sampling_gap": (old_log_probs - rollout.sampled_log_probs)[mask].abs().mean().item(),
-            "largest_sampling_gap": largest_sampling_gap,
+            "sampling_gap": (old.log_probs - rollout.sampled_log_probs)[old.scored].abs().mean().item(),
+            "largest_sampling_gap": old.gaps.max().item(),
             **({} if variety is None else {"distinct_2": variety}),
         }
 
@@ -200,18 +201,15 @@ class PPOStage:
         rows = [row if a.ended else with_total(row, missing) for row, a in zip(rows, answers, strict=True)]
         return [Scored(row, own.parts) for row, own in zip(rows, scored, strict=True)]
 
-    def _check_sampling(self, rollout: Rollout, old_log_probs: Tensor) -> float:
-        """The largest |scored / sampled probability - 1|; in float32, where it is rounding alone, it must be small."""
-        ratio = torch.exp(old_log_probs - rollout.sampled_log_probs)
-        gaps = torch.where(rollout.mask, (ratio - 1).abs(), 0.0)
+    def _check_sampling(self, rollout: Rollout, old: OldLogProbs) -> None:
+        """In float32, where it is rounding alone, the gap between scored and sampled probabilities must be small."""
         if self.policy.lm_head.weight.dtype == torch.float32:
-            first = [row for part in rollout.minibatches[0] for row in part.rows]
+            first = rollout.within(rollout.minibatches[0])
             self.guards.check_ratio(
-                gaps[first].max().item(),
+                old.gaps[first].max().item(),
                 "scored to sampled probabilities",
                 "engine and training differ in weights, tokens or temperature",
             )
-        return gaps.max().item()
 
     def _learn_with_critic(
         self, step: int, rollout: Rollout, old_log_probs: Tensor, rewards: Tensor, critic: Critic
