@@ -14,7 +14,7 @@ _WIDE = 4
 """Bytes of a float32 number."""
 _SLOTS = 32
 """A row of the cache has a multiple of so many (`engine.cache`)."""
-_PRODUCT_ROWS = 512
+_PRODUCT_ROWS = 256
 """Rows whose logits stand at once when log-probs are taken (`train.log_probs`)."""
 
 

@@ -11,7 +11,7 @@ from accordant.data.packing import PackedBatch
 from accordant.model import Transformer
 from accordant.model.precision import widened
 
-_PRODUCT_ROWS = 512
+_PRODUCT_ROWS = 256
 """Rows of one matrix product: enough for its full rate, few enough that their logits fit in memory."""
 _SOFTMAX_ROWS = {"cpu": 32, "cuda": _PRODUCT_ROWS}
 """Rows of one softmax: their float32 logits stay in the processor's cache, which made it three times faster. On a GPU
