@@ -21,7 +21,7 @@ WORK = """
 import os, sys, torch
 from accordant import kernels
 x = torch.arange(40.0).view(1, 40)
-assert torch.equal(kernels.row_product(x, torch.eye(40), None), x)
+assert torch.equal(kernels.rms_norm(x, x, 1e-5)[0], kernels.rms_norm(x[0], x[0], 1e-5)[0][None])
 assert torch.allclose(kernels.swiglu(x, x), torch.nn.functional.silu(x) * x)
 print("compiled" if "numba" in sys.modules else "loaded")
 """
@@ -82,14 +82,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def works() -> bool:
     """Whether a new process would get loops; this one does not ask those that it has."""
     loops = compiled.loops_for.__wrapped__(torch.float32)
-    return multiplies(loops, torch.float32)
+    return gates(loops, torch.float32)
 
 
-def multiplies(loops: compiled.Loops, dtype: torch.dtype) -> bool:
-    x, eye = torch.arange(40, dtype=dtype), torch.eye(40, dtype=dtype)
-    out, room = torch.zeros_like(x), torch.zeros(40)
-    loops.row_product(x.data_ptr(), eye.data_ptr(), 0, out.data_ptr(), room.data_ptr(), 40, 40, 0)
-    return torch.equal(out, x)
+def gates(loops: compiled.Loops, dtype: torch.dtype) -> bool:
+    x = torch.arange(40, dtype=dtype)
+    out = torch.zeros_like(x)
+    loops.swiglu(x.data_ptr(), x.data_ptr(), out.data_ptr(), 40)
+    return torch.allclose(out, torch.nn.functional.silu(x) * x, rtol=1e-2)
 
 
 def test_code_is_kept_with_its_digest_and_not_compiled_twice(folder: Path, compiler: Compiler) -> None:
@@ -134,7 +134,7 @@ def test_two_processes_that_compile_at_once(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_what_the_compiler_gives_for_bfloat16_is_loops() -> None:
-    assert multiplies(compiled.Loops(compiled._compiled(torch.bfloat16)), torch.bfloat16)
+    assert gates(compiled.Loops(compiled._compiled(torch.bfloat16)), torch.bfloat16)
 
 
 def flipped(data: bytes, place: int) -> bytes:
@@ -278,14 +278,41 @@ def test_other_loops_of_an_earlier_release_are_not_taken(
 
 
 def test_each_loop_takes_what_is_said_of_it() -> None:
-    loops = compiled.loops_for(torch.float32)
-    for place, kinds in compiled._SIGNATURES.items():
-        loop = getattr(loops, place.split(".")[1])
-        kinds = kinds.replace(" ", "")
-        kept = {"i": ctypes.c_int64, "r": ctypes.c_double}
-        assert list(loop.argtypes) == [kept.get(kind, ctypes.c_void_p) for kind in kinds]
+    every = set()
+    for dtype in (torch.float32, torch.bfloat16):
+        loops = compiled.loops_for(dtype)
+        for place, kinds in compiled._signatures(dtype).items():
+            loop = getattr(loops, place.split(".")[1])
+            kinds = kinds.replace(" ", "")
+            kept = {"i": ctypes.c_int64, "r": ctypes.c_double}
+            assert list(loop.argtypes) == [kept.get(kind, ctypes.c_void_p) for kind in kinds]
+            every.add(place)
+    assert every | compiled._NEEDS.keys() == compiled._SIGNATURES.keys()
     with pytest.raises(AttributeError, match="no loop has the name swigloo"):
         loops.swigloo  # noqa: B018
+
+
+def test_a_loop_whose_instruction_a_processor_lacks_is_not_compiled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {**compiled.llvm.get_host_cpu_features(), "avx512bf16": False}
+    monkeypatch.setattr(compiled, "_signatures", compiled._signatures.__wrapped__)
+    monkeypatch.setattr(compiled.llvm, "get_host_cpu_features", lambda: Features(lacking))
+    assert not any(compiled.has_loop("tiles.tiled_product", dtype) for dtype in (torch.float32, torch.bfloat16))
+    loops = compiled.loops_for.__wrapped__(torch.bfloat16)
+    assert gates(loops, torch.bfloat16)
+    with pytest.raises(AttributeError, match="no loop has the name tiled_product"):
+        loops.tiled_product  # noqa: B018
+    lacking["avx512bf16"] = True
+    assert compiled.has_loop("tiles.tiled_product", torch.bfloat16)
+    assert not compiled.has_loop("tiles.tiled_product", torch.float32)
+
+
+class Features(dict[str, bool]):
+    """As llvmlite tells them."""
+
+    def flatten(self) -> str:
+        return ",".join(f"{'+' if has else '-'}{name}" for name, has in sorted(self.items()))
 
 
 def test_loops_are_the_same_object_each_time() -> None:

@@ -455,30 +455,6 @@ def test_decode_attention_hides_no_nan(memory: Memory, dtype: torch.dtype, where
     assert found[[0, 2]].isfinite().all()
 
 
-# One row times a matrix
-
-
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (17, 40), (130, 33), (5, 300), (40, 17)])
-def test_row_product(memory: Memory, dtype: torch.dtype, outputs: int, inputs: int, biased: bool) -> None:
-    x, weight = memory.keep(normal(1, inputs).to(dtype)), memory.keep(normal(outputs, inputs, seed=1).to(dtype))
-    bias = memory.keep(normal(outputs, seed=2).to(dtype)) if biased else None
-    products = wide(weight) * wide(x)
-    added = 0 if bias is None else wide(bias)
-    found = kernels.row_product(x, weight, bias)
-    check(found, (products.sum(1) + added)[None], terms=(np.abs(products).sum(1) + np.abs(added))[None])
-    assert torch.equal(bits(kernels.row_product(x[0], weight, bias)), bits(found[0]))
-
-
-@pytest.mark.parametrize("no_number", NO_NUMBERS)
-def test_row_product_hides_no_nan(dtype: torch.dtype, no_number: float) -> None:
-    x, weight, bias = normal(1, 40).to(dtype), normal(9, 40, seed=1).to(dtype), normal(9, seed=2).to(dtype)
-    weight[3, 39], bias[5] = no_number, no_number
-    assert (~kernels.row_product(x, weight, bias).isfinite())[0].nonzero().flatten().tolist() == [3, 5]
-    x[0, 39] = no_number
-    assert not kernels.row_product(x, weight, bias).isfinite().any()
-
-
 # No row at all
 
 
@@ -534,14 +510,6 @@ def test_decoded_rows_do_not_depend_on_each_other(
         room = keys[one, :, :, :few].contiguous(), values[one, :, :few].contiguous()
         alone = kernels.decode_attention(query[one], key[one], value[one], *room, slots[one])
         assert torch.equal(bits(alone), bits(found[one]))
-
-
-def test_products_do_not_depend_on_each_other(dtype: torch.dtype) -> None:
-    x, weight = normal(1, 40).to(dtype), normal(33, 40, seed=1).to(dtype)
-    found = kernels.row_product(x, weight, None)
-    for i in range(33):
-        alone = kernels.row_product(x, weight[i : i + 1].clone(), None)
-        assert torch.equal(bits(alone), bits(found[:, i : i + 1]))
 
 
 # torch's operators in bfloat16, which round at the same places
@@ -633,11 +601,3 @@ def test_decode_attention_rounds_as_torch(size: int) -> None:
     expected = torch.bmm(weights.view(scores.shape), values.flatten(0, 1)).view(rows, heads, size)
     torch.testing.assert_close(found, expected, rtol=2 * ROUNDING, atol=2 * ROUNDING)
     assert float((steps(found, expected) > 0).double().mean()) < 0.03
-
-
-def test_row_product_rounds_as_torch() -> None:
-    """Rounded once, at the end; sums that nearly cancel differ by float32 roundings of their terms."""
-    x, weight, bias = narrow(1, 576), narrow(576, 576, seed=1), narrow(576, seed=2)
-    found, expected = kernels.row_product(x, weight, bias), F.linear(x, weight, bias)
-    torch.testing.assert_close(found, expected, rtol=2 * ROUNDING, atol=1e-4)
-    assert float((found != expected).double().mean()) < 0.01

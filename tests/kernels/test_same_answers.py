@@ -56,7 +56,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    for name in [*LOOPS, "decode_attention", "row_product"]:
+    for name in [*LOOPS, "decode_attention"]:
         monkeypatch.setattr(kernels, name, counted(name, getattr(kernels, name)))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     return counts
@@ -125,7 +125,6 @@ def test_decoding_is_the_same(
     pack_linear_layers(model)
     found = decoded(model, rows)
     assert ("decode_attention" in used) == (len(rows) == 1 and model.config.head_size % 8 == 0)
-    assert ("row_product" in used) == (len(rows) == 1)
     monkeypatch.setattr(kernels, "suits", lambda *tensors, **named: False)
     close(found, decoded(model, rows))
     monkeypatch.undo()

@@ -127,13 +127,3 @@ def decode_attention(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, va
     sizes = rows, value.stride(0), heads, shared, size, capacity
     loops_for(query.dtype).decode_attention(*taken, out.data_ptr(), *(part.data_ptr() for part in room), *sizes)
     return out
-
-
-def row_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(..., inputs) of one row times (outputs, inputs), plus (outputs,) if there is a bias, to (..., outputs)."""
-    x, weight, (outputs, inputs) = x.contiguous(), weight.contiguous(), weight.shape
-    out, row = x.new_empty(*x.shape[:-1], outputs), torch.empty(inputs, dtype=torch.float32)
-    added = 0 if bias is None else bias.data_ptr()
-    addresses = x.data_ptr(), weight.data_ptr(), added, out.data_ptr(), row.data_ptr()
-    loops_for(x.dtype).row_product(*addresses, outputs, inputs, bias is not None)
-    return out

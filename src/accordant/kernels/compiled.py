@@ -26,8 +26,8 @@ _SIGNATURES = {
     "norm.rms_norm_backward": "nnfnnf ii",
     "gate.swiglu": "nnn i",
     "gate.swiglu_backward": "nnnnn i",
-    "product.row_product": "nnnnf iii",
     "rotation.rotate": "nnnn iiii r",
+    "tiles.tiled_product": "iiiii iiii",
     "softmax.softmax": "nlnf iiiii",
     "softmax.softmax_backward": "nn ii",
     "decode.decode_attention": "nnnnnlnfff iiiiii",
@@ -36,6 +36,8 @@ _SIGNATURES = {
 integers (i) and reals (r)."""
 DTYPES = {torch.bfloat16: "uint16", torch.float32: "float32"}
 """Of the models that there are loops for, and what their numbers are to numba."""
+_NEEDS = {"tiles.tiled_product": "avx512bf16"}
+"""What a processor must have for a loop, which is then there for bfloat16 alone."""
 _C: dict[str, Any] = dict.fromkeys("nfl", ctypes.c_void_p) | {"i": ctypes.c_int64, "r": ctypes.c_double}
 
 
@@ -45,9 +47,9 @@ class Loops:
     Nobody checks what lies at the addresses; `kernels` does that for its callers.
     """
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, code: bytes, dtype: torch.dtype) -> None:
         builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()  # for memset and its like
-        signatures = {place.partition(".")[2]: kinds.replace(" ", "") for place, kinds in _SIGNATURES.items()}
+        signatures = {place.partition(".")[2]: kinds.replace(" ", "") for place, kinds in _signatures(dtype).items()}
         for name in ("numba_gil_ensure", "numba_gil_release"):  # called where a loop raises, which none can
             builder.import_symbol(name, ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value)
         for name in signatures:
@@ -69,7 +71,19 @@ def loops_for(dtype: torch.dtype) -> Loops:
     if not code:
         code = _compiled(dtype)
         _keep(dtype, code)
-    return Loops(code)
+    return Loops(code, dtype)
+
+
+def has_loop(place: str, dtype: torch.dtype) -> bool:
+    """Whether this processor has the loop for numbers of `dtype`."""
+    return place in _signatures(dtype)
+
+
+@cache
+def _signatures(dtype: torch.dtype) -> dict[str, str]:
+    has = llvm.get_host_cpu_features()
+    there = {place for place, feature in _NEEDS.items() if dtype == torch.bfloat16 and has.get(feature)}
+    return {place: kinds for place, kinds in _SIGNATURES.items() if place in there or place not in _NEEDS}
 
 
 def _kept(dtype: torch.dtype) -> bytes:
@@ -128,7 +142,7 @@ def _compiled(dtype: torch.dtype) -> bytes:
     pointed = {"n": number, "f": types.float32, "l": types.int64}
     kinds = {kind: types.CPointer(of) for kind, of in pointed.items()} | {"i": types.int64, "r": types.float64}
     whole = llvm.parse_assembly("")
-    for place, arguments in _SIGNATURES.items():
+    for place, arguments in _signatures(dtype).items():
         module, _, name = place.partition(".")
         loop = getattr(importlib.import_module(f"accordant.kernels.loops.{module}"), name)
         signature = types.void(*(kinds[kind] for kind in arguments.replace(" ", "")))

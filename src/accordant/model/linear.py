@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from accordant import kernels
+from accordant.kernels.tiles import Tiles, suits_tiles
 from accordant.model.int8 import Int8Product
 
 _ROWS = 64
@@ -40,32 +40,26 @@ class Linear(nn.Linear):
 class Fused:
     """One or more `Linear` of the same input, which are one product while they are packed.
 
-    oneDNN otherwise brings each weight into its own order at every call, and small products cost more than large
-    ones. Results are those of `nn.Linear`, bit for bit in bfloat16. A packed copy is used only without gradients and
-    only while no weight has changed since. A single row is multiplied by a loop that reads each weight once, where one
-    thread computes; its sums have another order. This is no module: the layers keep their names in the model's state.
+    Otherwise each weight is brought into another order at every call, and small products cost more than large ones.
+    Results are those of `nn.Linear`, bit for bit in bfloat16. A packed copy is used only without gradients and only
+    while no weight has changed since. This is no module: the layers keep their names in the model's state.
     """
 
     def __init__(self, *layers: Linear) -> None:
         self.layers = layers
         self._widths = [layer.out_features for layer in layers]
-        self._packed: Tensor | None = None
-        self._bias: Tensor | None = None
+        self._packed: Tiles | _OneDNN | None = None
         self._sources: list[Tensor] = []
         self._versions: list[int] = []
 
     def __call__(self, x: Tensor) -> Sequence[Tensor]:
         """(..., in) to (..., out) of each layer."""
         products: Sequence[Tensor]
-        if torch.is_grad_enabled():
-            products = [layer.unpacked(x) for layer in self.layers]
-        elif x.numel() == x.shape[-1] and torch.get_num_threads() == 1 and kernels.suits(x, self.layers[0].weight):
-            products = [kernels.row_product(x, layer.weight, layer.bias) for layer in self.layers]
-        elif self._packed is None or self._versions != [p._version for p in self._sources]:
+        if torch.is_grad_enabled() or not self._packed or self._versions != [p._version for p in self._sources]:
             products = [layer.unpacked(x) for layer in self.layers]
         else:
-            product = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
-            products = product.split(self._widths, -1) if len(self._widths) > 1 else (product,)
+            product = self._packed(x)
+            products = product.split_with_sizes(self._widths, -1) if len(self._widths) > 1 else (product,)
         return [y if layer.adapter is None else y + layer.adapter(x) for y, layer in zip(products, self.layers)]  # noqa: B905
 
     def pack(self) -> None:
@@ -75,15 +69,25 @@ class Fused:
         same = len(sources) == len(self._sources) and all(map(operator.is_, sources, self._sources))
         if (same and versions == self._versions) or not all(_can_pack(layer.weight) for layer in self.layers):
             return
-        weights = [layer.weight.detach() for layer in self.layers]
+        weight = torch.cat([layer.weight.detach() for layer in self.layers])
         biases = [layer.bias.detach() for layer in self.layers if layer.bias is not None]
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(weights), _ROWS)
-        self._bias = torch.cat(biases) if biases else None
+        packed = Tiles if suits_tiles(weight) else _OneDNN
+        self._packed = packed(weight, torch.cat(biases) if biases else None)
         self._sources, self._versions = sources, versions
 
     def unpack(self) -> None:
         """Give the packed copy's memory back."""
-        self._packed, self._bias, self._sources, self._versions = None, None, [], []
+        self._packed, self._sources, self._versions = None, [], []
+
+
+class _OneDNN:
+    """A weight in the order that oneDNN likes for products of few rows."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight, self._bias = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS), bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # type: ignore[no-any-return]
 
 
 def pack_linear_layers(model: nn.Module) -> None:
