@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accordant.engine import Ask, Engine, Nudges, Request, Row, Sampling
+from accordant.engine import cache as cache_module
 from accordant.engine.cache import DecodeAttention, KeyValueCache, PrefillAttention
 from accordant.engine.sampler import choose, choose_each, uniforms
 from accordant.errors import AccordantError
@@ -157,27 +158,31 @@ def test_who_leaves_while_the_prompt_is_read_is_not_answered() -> None:
     assert [row.answer.ids for row in requests[0].rows] == [[], []]
 
 
-def test_the_cache_grows_and_shrinks_and_keeps_what_it_has() -> None:
-    cache = KeyValueCache(tiny_config(), 2, 3, torch.float32, torch.device("cpu"))
+@pytest.mark.parametrize("pair", [1, 2])
+def test_the_cache_grows_and_shrinks_and_keeps_what_it_has(pair: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "suits_decoding", lambda *asked: pair == 2)
+    cache = KeyValueCache(tiny_config(), 2, 3, torch.bfloat16, torch.device("cpu"))
     cache.take(torch.tensor([3, 3]))
     cache.keys.fill_(1.0)
     cache.values.fill_(1.0)
     made = cache.capacity
     cache.reserve(2)
-    assert made == cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == 32
+    assert made == cache.capacity == cache.keys.shape[4] == cache.values.shape[3] * pair == 32
+    assert cache.keys.shape[5] == cache.values.shape[5] == pair
     cache.fit(40)
     grown = cache.capacity
-    assert grown == cache.keys.shape[4] == cache.values.shape[3] == 64
-    assert cache.keys[..., :3].eq(1).all()
-    assert cache.values[..., :3, :].eq(1).all()
-    assert cache.values[..., 32:, :].eq(0).all()  # what was never written must not spread a NaN
+    assert grown == cache.keys.shape[4] == cache.values.shape[3] * pair == 64
+    assert cache.keys[..., :3, :].eq(1).all()
+    assert cache.values[:, :, :, :2].eq(1).all()
+    assert cache.values[:, :, :, 32 // pair :].eq(0).all()  # what was never written must not spread a NaN
     cache.reserve(1000)
     cache.fit(500)
     assert cache.capacity == 1024
     cache.fit(40)
-    assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] == grown
-    assert cache.keys[..., :3].eq(1).all()
+    assert cache.capacity == cache.keys.shape[4] == cache.values.shape[3] * pair == grown
+    assert cache.keys[..., :3, :].eq(1).all()
     assert cache.keys.is_contiguous()
+    assert cache.values.is_contiguous()
 
 
 def test_what_a_cache_held_before_spreads_no_nan() -> None:

@@ -360,101 +360,6 @@ def test_softmax_backward_hides_no_nan(dtype: torch.dtype, no_number: float) -> 
     assert found[[0, 2]].isfinite().all()
 
 
-# One new token per row
-
-
-def cached(rows: int, heads: int, shared: int, size: int, capacity: int, dtype: torch.dtype) -> list[Tensor]:
-    """query, key, value, keys, values."""
-    shapes = [(rows, heads, size), (rows, shared, size), (rows, shared, size)]
-    shapes += [(rows, shared, size, capacity), (rows, shared, capacity, size)]  # type: ignore[list-item]
-    return [normal(*shape, seed=seed).to(dtype) for seed, shape in enumerate(shapes)]
-
-
-def attended_exactly(query: Array, keys: Array, values: Array, slots: list[int]) -> tuple[Array, Array, Array]:
-    """The mixed values, the mix of their sizes, and how far rounding a query and its scores may move a score."""
-    out, sizes, moved = np.zeros_like(query), np.zeros_like(query), np.zeros((*query.shape[:2], 1))
-    rows, heads, size = query.shape
-    for row, head in np.ndindex(rows, heads):
-        own = head // (heads // keys.shape[1])
-        products = query[row, head][:, None] * keys[row, own, :, : slots[row] + 1] / math.sqrt(size)
-        scores = products.sum(0)
-        powers = np.array([math.exp(score - scores.max()) for score in scores])
-        weights = powers / math.fsum(powers)
-        out[row, head] = weights @ values[row, own, : slots[row] + 1]
-        sizes[row, head] = weights @ np.abs(values[row, own, : slots[row] + 1])
-        moved[row, head] = ROUNDING * (np.abs(products).sum(0) + np.abs(scores)).max()
-    return out, sizes, moved
-
-
-@pytest.mark.parametrize(
-    ("heads", "shared", "size", "capacity", "slots"),
-    [
-        (1, 1, 8, 8, [0]),
-        (4, 2, 8, 40, [0, 39, 16]),
-        (6, 2, 40, 24, [15, 17, 23]),
-        (3, 1, 16, 136, [130, 33, 1]),
-        (3, 3, 24, 64, [31, 32, 63, 7, 8]),
-    ],
-)
-@pytest.mark.parametrize("part", [False, True], ids=["alone", "in larger rows"])
-def test_decode_attention(
-    memory: Memory, dtype: torch.dtype, heads: int, shared: int, size: int, capacity: int, slots: list[int], part: bool
-) -> None:
-    rows = len(slots)
-    query, key, value, keys, values = cached(rows, heads, shared, size, capacity, dtype)
-    for row, slot in enumerate(slots):
-        keys[row, :, :, slot:] = torch.nan  # what nothing was written to, and what an earlier use has left there
-        values[row, :, slot:] = 1e4
-    expected_keys, expected_values = keys.clone(), values.clone()
-    for row, slot in enumerate(slots):
-        expected_keys[row, :, :, slot], expected_values[row, :, slot] = key[row], value[row]
-    if part:
-        larger = memory.keep(torch.cat((query.flatten(1), key.flatten(1), value.flatten(1)), 1))
-        held = [t.view(rows, -1, size) for t in larger.split([heads * size, shared * size, shared * size], 1)]
-    else:
-        held = [memory.keep(tensor) for tensor in (query, key, value)]
-    held_keys, held_values = memory.hold(keys), memory.hold(values)
-    positions = memory.keep(torch.tensor(slots))
-    found = kernels.decode_attention(*held, held_keys, held_values, positions)
-    exact, sizes, moved = attended_exactly(wide(query), wide(expected_keys), wide(expected_values), slots)
-    # A score that is off by d moves a mix by (e^2d - 1) of it; then weights and the result are rounded.
-    check(found, exact, terms=sizes, rounds=sizes * (2 + np.expm1(2 * moved) / ROUNDING))
-    assert torch.equal(bits(held_keys), bits(expected_keys))
-    assert torch.equal(bits(held_values), bits(expected_values))
-
-
-@pytest.mark.parametrize("scale", [0.0, 1e-6, 1e3])
-def test_decode_attention_of_extreme_scores(memory: Memory, dtype: torch.dtype, scale: float) -> None:
-    """All scores equal: the mean of the values; one score far above all: its value."""
-    query, key, value, keys, values = cached(1, 2, 1, 16, 24, dtype)
-    query[:], key[:], keys[:] = 1, scale, scale
-    keys[..., 5] += scale
-    found = kernels.decode_attention(query, key, value, memory.hold(keys), memory.hold(values), torch.tensor([18]))
-    values[0, :, 18] = value[0]
-    seen = wide(values)[0, 0, :19]
-    exact = seen[5] if scale == 1e3 else seen.mean(0)
-    sizes = np.abs(seen).max(0)
-    check(found[0], np.stack([exact, exact]), terms=np.stack([sizes * 2] * 2), rounds=np.stack([sizes * 2] * 2))
-
-
-@pytest.mark.parametrize("no_number", [math.nan, math.inf])
-@pytest.mark.parametrize("where", ["query", "key", "value", "old value"])
-def test_decode_attention_hides_no_nan(memory: Memory, dtype: torch.dtype, where: str, no_number: float) -> None:
-    query, key, value, keys, values = cached(3, 4, 2, 16, 24, dtype)
-    tensor = {"query": query, "key": key, "value": value, "old value": values[:, :, 3]}[where]
-    tensor[1, :, 9] = no_number
-    slots = torch.tensor([4, 17, 20])
-    found = kernels.decode_attention(query, key, value, memory.hold(keys), memory.hold(values), slots)
-    if where == "query" or (where == "key" and math.isnan(no_number)):
-        assert not found[1].isfinite().any()
-    elif where == "key":  # a score of minus infinity has no weight, and one of infinity makes all of them NaN
-        kept = found[1].isfinite().all(-1)
-        assert torch.equal(kept, query[1, :, 9] < 0)
-    else:
-        assert not found[1, :, 9].isfinite().any()
-    assert found[[0, 2]].isfinite().all()
-
-
 # No row at all
 
 
@@ -494,22 +399,6 @@ def test_rows_do_not_depend_on_each_other(memory: Memory, dtype: torch.dtype) ->
             backs = kernels.swiglu_backward(x[row, number], gradient[row, number], out[row, number])
             assert torch.equal(bits(backs[0]), bits(by_gate[row, number]))
             assert torch.equal(bits(backs[1]), bits(by_up[row, number]))
-
-
-@pytest.mark.parametrize("capacities", [(32, 96), (64, 96)])
-def test_decoded_rows_do_not_depend_on_each_other(
-    memory: Memory, dtype: torch.dtype, capacities: tuple[int, int]
-) -> None:
-    """Nor on the room in a cache, which the longest row decides."""
-    slots = torch.tensor([3, 31, 16, 15, 24])
-    query, key, value, keys, values = cached(5, 6, 2, 40, max(capacities), dtype)
-    found = kernels.decode_attention(query, key, value, keys.clone(), values.clone(), slots)
-    few = min(capacities)
-    for row in range(5):
-        one = slice(row, row + 1)
-        room = keys[one, :, :, :few].contiguous(), values[one, :, :few].contiguous()
-        alone = kernels.decode_attention(query[one], key[one], value[one], *room, slots[one])
-        assert torch.equal(bits(alone), bits(found[one]))
 
 
 # torch's operators in bfloat16, which round at the same places
@@ -586,18 +475,3 @@ def test_softmax_backward_is_as_torchs_or_nearer() -> None:
     found = kernels.softmax_backward_(weights, gradient.clone())
     torch.testing.assert_close(found, expected, rtol=ROUNDING * 2, atol=1e-7)
     assert float((found != expected).double().mean()) < 1e-3
-
-
-@pytest.mark.parametrize("size", [40, 64])
-def test_decode_attention_rounds_as_torch(size: int) -> None:
-    """A score at the border of two bfloat16 numbers may fall on the other side, and moves all weights of its head."""
-    rows, heads, shared, capacity = 8, 6, 2, 96
-    query, key, value, keys, values = cached(rows, heads, shared, size, capacity, torch.bfloat16)
-    slots = torch.tensor([0, 95, 33, 64, 17, 80, 5, 50])
-    found = kernels.decode_attention(query, key, value, keys, values, slots)  # fills the slots
-    scores = torch.bmm((query * size**-0.5).view(rows * shared, -1, size), keys.flatten(0, 1))
-    hidden = (torch.arange(capacity) > slots[:, None])[:, None]
-    weights = scores.view(rows, heads, -1).masked_fill_(hidden, -torch.inf).softmax(-1)
-    expected = torch.bmm(weights.view(scores.shape), values.flatten(0, 1)).view(rows, heads, size)
-    torch.testing.assert_close(found, expected, rtol=2 * ROUNDING, atol=2 * ROUNDING)
-    assert float((steps(found, expected) > 0).double().mean()) < 0.03

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from accordant import kernels
+from accordant.kernels.decode import decode_attention, suits_decoding
 from accordant.model import ModelConfig, PackedAttention
 from accordant.model.sight import Sight
 
@@ -21,12 +21,17 @@ class KeyValueCache:
     turned at each step, they would cost more than the product. Values are (layers, rows, kv_heads, capacity,
     head_size). Attention goes over all slots, and there are few more than the longest row fills: products copy a part
     of the slots before they use it, which costs as much as the product does.
+
+    Where `kernels.decode` attends, neighbours of what is added up lie side by side, `pair` (2) numbers in a last
+    dimension: keys are (layers, rows, kv_heads, head_size / pair, capacity, pair), values (layers, rows, kv_heads,
+    capacity / pair, head_size, pair). Elsewhere `pair` is 1.
     """
 
     def __init__(self, config: ModelConfig, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         heads, size, capacity = (config.layers, rows, config.kv_heads), config.head_size, _rounded(capacity)
-        self.keys = torch.zeros(*heads, size, capacity, dtype=dtype, device=device)
-        self.values = torch.zeros(*heads, capacity, size, dtype=dtype, device=device)
+        self.pair = pair = 2 if suits_decoding(dtype, device, size) else 1
+        self.keys = torch.zeros(*heads, size // pair, capacity, pair, dtype=dtype, device=device)
+        self.values = torch.zeros(*heads, capacity // pair, size, pair, dtype=dtype, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.capacity = capacity
         self.count = 0
@@ -48,13 +53,18 @@ class KeyValueCache:
 
     def _resize(self, tokens: int) -> None:
         keys, values, kept = self.keys, self.values, self.capacity
-        layers, rows, heads, size, _ = keys.shape
-        self.capacity = _rounded(tokens)
-        self.keys = keys.new_empty(layers, rows, heads, size, self.capacity)
-        self.values = values.new_empty(layers, rows, heads, self.capacity, size)
+        pair, self.capacity = self.pair, _rounded(tokens)
+        self.keys = keys.new_empty(*keys.shape[:4], self.capacity, pair)
+        self.values = values.new_empty(*values.shape[:3], self.capacity // pair, *values.shape[4:])
         self.keys[:, : self.count, :, :, :kept] = keys[:, : self.count, :, :, : self.capacity]
-        self.values[:, : self.count, :, :kept] = values[:, : self.count, :, : self.capacity]
-        self.values[:, : self.count, :, kept:] = 0
+        self.values[:, : self.count, :, : kept // pair] = values[:, : self.count, :, : self.capacity // pair]
+        self.values[:, : self.count, :, kept // pair :] = 0
+
+    def put(self, layer: int, rows: Tensor, slots: Tensor, key: Tensor, value: Tensor) -> None:
+        """Write keys and values, (tokens, kv_heads, head_size), each to a slot of a row."""
+        pair = self.pair
+        self.keys[layer][rows, :, :, slots] = key.reshape(*key.shape[:2], -1, pair)
+        self.values[layer][rows, :, slots // pair, :, slots % pair] = value
 
     def take(self, lengths: Tensor) -> None:
         """Take as many free rows as there are `lengths` into use, for so many tokens each."""
@@ -76,6 +86,7 @@ class KeyValueCache:
         if gaps:
             widest = int(self.lengths[movers].max())
             self.keys[:, gaps, :, :, :widest] = self.keys[:, movers, :, :, :widest]
+            widest = -(-widest // self.pair)
             self.values[:, gaps, :, :widest] = self.values[:, movers, :, :widest]
             self.lengths[gaps] = self.lengths[movers]
         for gap, mover in zip(gaps, movers, strict=True):
@@ -120,8 +131,7 @@ class PrefillAttention(PackedAttention):
     def put(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Write keys and values of the prompts, (tokens, kv_heads, head_size), to their rows of the cache."""
         slots = self.positions[self._tokens]
-        self._cache.keys[layer][self._places, :, :, slots] = key[self._tokens]
-        self._cache.values[layer][self._places, :, slots] = value[self._tokens]
+        self._cache.put(layer, self._places, slots, key[self._tokens], value[self._tokens])
 
 
 class DecodeAttention:
@@ -129,8 +139,7 @@ class DecodeAttention:
 
     The query heads that share a key head become that head's rows, so no key or value is copied for them. Plain
     products: for so few queries the fused kernel of torch's CPU build takes 2.5 times as long (docs/log.md), and the
-    arithmetic is that of `short_attention`, with which answers of usual length are trained. A row by itself, as one
-    person's chat is, has a loop of its own, which adds up in another order.
+    arithmetic is that of `short_attention`, with which answers of usual length are trained.
     """
 
     def __init__(self, cache: KeyValueCache) -> None:
@@ -141,21 +150,19 @@ class DecodeAttention:
         self._look(cache, positions)
 
     def _look(self, cache: KeyValueCache, positions: Tensor) -> None:
-        self.positions = positions
-        count = len(positions)
-        self._rows = torch.arange(count, device=positions.device)
+        self._cache, self.positions = cache, positions
+        self._rows = torch.arange(len(positions), device=positions.device)
         self._sight = Sight.up_to(positions[:, None], cache.capacity)
-        self._keys, self._values = cache.keys[:, :count].unbind(), cache.values[:, :count].unbind()
+        self._keys, self._values = (part[:, : len(positions)].unbind() for part in (cache.keys, cache.values))
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `model.Attention`; here tokens = rows."""
         rows, heads, size = query.shape
         keys, values = self._keys[layer], self._values[layer]
-        if rows == 1 and size % 8 == 0 and kernels.suits(keys, query):
-            return kernels.decode_attention(query, key, value, keys, values, self.positions)
-        keys[self._rows, :, :, self.positions] = key
-        values[self._rows, :, self.positions] = value
-        keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+        if self._cache.pair > 1:
+            return decode_attention(query, key, value, keys, values, self.positions)
+        self._cache.put(layer, self._rows, self.positions, key, value)
+        keys, values = keys.flatten(0, 1).squeeze(-1), values.flatten(0, 1).squeeze(-1)
         scores = torch.bmm((query * size**-0.5).view(len(keys), -1, size), keys)
         weights = self._sight.weights(scores.view(rows, heads, 1, -1))
         return torch.bmm(weights.view(scores.shape), values).view(rows, heads, size)

@@ -7,7 +7,6 @@ requests take their places, and when. Each row is drawn by its own sampling.
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -58,8 +57,8 @@ class Engine:
         """`samples` answers to each prompt, in the order of the prompts.
 
         Row r (counted over prompts, then samples) draws from random numbers of its own, so the result does not
-        depend on `rows`, where these are more than one, or on the other prompts; on a GPU, with float32 weights or with
-        more than three threads, up to the rounding of the kernels. `numbers` count the prompts
+        depend on `rows` or on the other prompts; on a GPU, with float32 weights or with more than three threads, up to
+        the rounding of the kernels. `numbers` count the prompts
         where they are a part of more: each answer is then what it would be among all.
         """
         self._check(prompts, sampling)
@@ -158,23 +157,21 @@ class Engine:
         def source(room: int) -> list[Request]:
             return _fitting(requests, room) if 4 * room >= most else []
 
-        return self._steps(source, most, capacity, company=most > 1)
+        return self._steps(source, most, capacity)
 
     @torch.inference_mode()  # as a decorator: entered for each step and left between them, where others compute
     def _steps(
-        self, source: Source, most: int, capacity: int | None, piece: float = math.inf, company: bool = False
+        self, source: Source, most: int, capacity: int | None, piece: float = math.inf
     ) -> Iterator[tuple[list[Row], list[int], list[float]]]:
         """Yield (rows, their next tokens, their log-probs) until `source` has nothing more; `most` rows at once.
 
         Whoever iterates pushes the tokens to the rows. `capacity` is what the longest row will take; where it is not
-        known (None), no step is recorded. `piece` tokens of prompts at most are read in a step. With `company` a row
-        that is left by itself is computed as among others.
+        known (None), no step is recorded. `piece` tokens of prompts at most are read in a step.
         """
         pack_linear_layers(self.model)
         dtype, device = self.model.lm_head.weight.dtype, self.model.device
         graphs = self._take_graphs(most, capacity) if capacity is not None and can_record(device) else None
         cache = graphs.cache if graphs else KeyValueCache(self.model.config, most, 0, dtype, device)
-        decode = graphs or partial(self._decode, cache, company)
         prompts = PromptReader(self.model, cache, piece)
         live: list[Row] = []
         logits = torch.empty(0, self.model.config.vocab_size, dtype=dtype, device=device)
@@ -195,18 +192,11 @@ class Engine:
             if len(staying) < len(live):
                 order = cache.keep(staying)
                 tokens, live = tokens[order], [live[place] for place in order]
-            logits = decode(tokens) if live else logits[:0]
+            if not live:
+                logits = logits[:0]
+            else:
+                logits = graphs(tokens) if graphs else self.model(tokens, DecodeAttention(cache))
         self._recorded = graphs
-
-    def _decode(self, cache: KeyValueCache, company: bool, tokens: Tensor) -> Tensor:
-        """One token more in each row in use, (rows,), to the logits after it, (rows, vocabulary)."""
-        if not company or len(tokens) > 1:
-            return self.model(tokens, DecodeAttention(cache))  # type: ignore[no-any-return]
-        # A single row has faster kernels, which round otherwise: it would get other log-probs than a pass gives.
-        cache.take(cache.lengths.new_zeros(1))
-        logits: Tensor = self.model(tokens.expand(2), DecodeAttention(cache))[:1]
-        cache.count = 1
-        return logits
 
     def _take_graphs(self, rows: int, capacity: int) -> DecodeGraphs:
         """Those of the generation before, where they fit; nobody else has them until they are given back."""

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from accordant.kernels.compiled import DTYPES, loops_for
+from accordant.kernels.loops.sizes import BLOCK
 
 _THREADS = 3
 """A loop runs in one thread and is three to five times as fast as one thread of torch's operators (docs/log.md)."""
 _FEW = 1 << 18
 """Numbers of the first tensor that a loop is through with before several threads of torch's operators are."""
-_BLOCK = 64
-"""As in `loops.softmax`, which is not loaded where its code is kept."""
 
 
 def suits(*tensors: Tensor, of_any_size: bool = False) -> bool:
@@ -25,7 +24,12 @@ def suits(*tensors: Tensor, of_any_size: bool = False) -> bool:
     first = tensors[0]
     if not all(tensor.is_cpu and tensor.dtype == first.dtype for tensor in tensors) or first.dtype not in DTYPES:
         return False
-    return torch.get_num_threads() <= _THREADS or (first.numel() <= _FEW and not of_any_size)
+    return few_threads() or (first.numel() <= _FEW and not of_any_size)
+
+
+def few_threads() -> bool:
+    """Whether a loop, which runs in one thread, is faster than torch's operators whatever the size."""
+    return torch.get_num_threads() <= _THREADS
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -87,7 +91,7 @@ def softmax(scores: Tensor, sights: Tensor) -> Tensor:
     `sights` (rows or 1, tokens, 3), int64, are those of `model.sight.Sight`.
     """
     rows, heads, tokens, slots = scores.shape
-    scores, out, room = scores.contiguous(), torch.empty_like(scores), torch.empty(slots + _BLOCK, dtype=torch.float32)
+    scores, out, room = scores.contiguous(), torch.empty_like(scores), torch.empty(slots + BLOCK, dtype=torch.float32)
     addresses = scores.data_ptr(), sights.data_ptr(), out.data_ptr(), room.data_ptr()
     loops_for(scores.dtype).softmax(*addresses, rows, len(sights), heads, tokens, slots)
     return out
@@ -99,31 +103,3 @@ def softmax_backward_(weights: Tensor, gradient: Tensor) -> Tensor:
     rows = weights.numel() // tokens
     loops_for(weights.dtype).softmax_backward(weights.data_ptr(), gradient.data_ptr(), rows, tokens)
     return gradient
-
-
-def decode_attention(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
-    """Write each row's key and value to its slot of a cache, and attend to all slots up to it.
-
-    Args:
-        query: (rows, heads, size); size is a multiple of 8.
-        key: (rows, kv_heads, size).
-        value: like `key`, or a part of larger rows.
-        keys: (rows, kv_heads, size, capacity); capacity is a multiple of 8.
-        values: (rows, kv_heads, capacity, size); unused slots are finite.
-        slots: (rows,), int64.
-
-    Returns:
-        Like query.
-    """
-    rows, heads, size = query.shape
-    shared, capacity = keys.shape[1], keys.shape[3]
-    query, key = query.contiguous(), key.contiguous()
-    if value.stride()[1:] != (size, 1):
-        value = value.contiguous()
-    out, group, width = torch.empty_like(query), heads // shared, max(capacity, size)
-    lengths = group * width, group * size, 8 * width
-    room = [torch.empty(length, dtype=torch.float32) for length in lengths]
-    taken = query.data_ptr(), key.data_ptr(), value.data_ptr(), keys.data_ptr(), values.data_ptr(), slots.data_ptr()
-    sizes = rows, value.stride(0), heads, shared, size, capacity
-    loops_for(query.dtype).decode_attention(*taken, out.data_ptr(), *(part.data_ptr() for part in room), *sizes)
-    return out

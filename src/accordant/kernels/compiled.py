@@ -30,13 +30,13 @@ _SIGNATURES = {
     "tiles.tiled_product": "iiiii iiii",
     "softmax.softmax": "nlnf iiiii",
     "softmax.softmax_backward": "nn ii",
-    "decode.decode_attention": "nnnnnlnfff iiiiii",
+    "decode.decode_attention": "nnnnnlnnnffl iiiiii r",
 }
 """Module and name of each loop, and its arguments: addresses of a model's numbers (n), of float32 (f) or int64 (l);
 integers (i) and reals (r)."""
 DTYPES = {torch.bfloat16: "uint16", torch.float32: "float32"}
 """Of the models that there are loops for, and what their numbers are to numba."""
-_NEEDS = {"tiles.tiled_product": "avx512bf16"}
+_NEEDS = {"tiles.tiled_product": "avx512bf16", "decode.decode_attention": "avx512bf16"}
 """What a processor must have for a loop, which is then there for bfloat16 alone."""
 _C: dict[str, Any] = dict.fromkeys("nfl", ctypes.c_void_p) | {"i": ctypes.c_int64, "r": ctypes.c_double}
 

@@ -7,9 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from accordant.kernels.compiled import has_loop, loops_for
-
-_OUTPUTS = 32
-"""As in `loops.tiles`, which is not loaded where its code is kept."""
+from accordant.kernels.loops.sizes import OUTPUTS
 
 
 def suits_tiles(weight: Tensor) -> bool:
@@ -19,7 +17,7 @@ def suits_tiles(weight: Tensor) -> bool:
         and weight.dtype == torch.bfloat16
         and has_loop("tiles.tiled_product", weight.dtype)
         and torch.get_num_threads() == 1
-        and weight.shape[0] % _OUTPUTS == 0
+        and weight.shape[0] % OUTPUTS == 0
         and weight.shape[1] % 2 == 0
     )
 
@@ -34,7 +32,7 @@ class Tiles:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.outputs, self.inputs = weight.shape
-        pairs = weight.contiguous().view(torch.int32).view(-1, _OUTPUTS, self.inputs // 2)
+        pairs = weight.contiguous().view(torch.int32).view(-1, OUTPUTS, self.inputs // 2)
         self._tiles = pairs.transpose(1, 2).contiguous()
         self._bias = torch.zeros(self.outputs) if bias is None else bias.float()
         self._ends = _ends_of_sums(self.inputs)

@@ -13,9 +13,6 @@ from numba.extending import overload
 FAST = {"reassoc", "contract", "nsz"}
 """Sums in any order and fused multiply-adds, so that loops become vector instructions; NaN and infinity stay."""
 
-LANES = 16
-"""Numbers that a processor may take at once: what is left over is taken one by one, at as much cost."""
-
 
 def loop(function: Any) -> Any:
     """Compile a function that others call; dividing by zero gives infinity, as everywhere in tensors."""

@@ -6,10 +6,7 @@ import numpy as np
 from numba import carray
 
 from accordant.kernels.loops.numbers import exp, largest, loop, narrow, wide
-
-BLOCK = 64
-"""Numbers that a line is made up to, so that its sum has one order whatever its length, and no number is left over to
-be taken by itself."""
+from accordant.kernels.loops.sizes import BLOCK
 
 
 @loop

@@ -11,13 +11,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-OUTPUTS = 32
-"""Of a tile: two registers of sums. With its at most 12 rows they are 24 of the 32 that there are."""
+from accordant.kernels.loops.numbers import loop
+from accordant.kernels.loops.sizes import OUTPUTS
+
 _AHEAD = 4096
 """Bytes of the matrix that are asked from memory before their turn (docs/log.md)."""
 
 
 class _BFloat(ir.types.Type):  # type: ignore[misc]
+    """LLVM's bfloat16, which llvmlite has no type for."""
+
     def _to_string(self) -> str:
         return "bfloat"
 
@@ -35,21 +38,23 @@ _NARROW = ir.VectorType(_BFloat(), 16)
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def multiply_tile(
-    typing: Any, rows: Any, x: Any, tile: Any, ends: Any, parts: Any, bias: Any, out: Any, inputs: Any, outputs: Any
-) -> Any:
-    """One tile of `tiled_product`; the number of rows is known to the compiler, addresses are whole numbers."""
+def _multiply_tile(
+    typing: Any, rows: Any, x: Any, tile: Any, ends: Any, parts: Any, bias: Any, out: Any, inputs: Any, pair: Any,
+    outputs: Any,
+) -> Any:  # fmt: skip
+    """One tile of `multiply_rows`; the number of rows is known to the compiler."""
     if not isinstance(rows, types.IntegerLiteral):
         return None
     count = rows.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, tile, ends, parts, bias, out, inputs, outputs = arguments[1:]
+        x, tile, ends, parts, bias, out, inputs, pair_size, outputs = arguments[1:]
 
         def at(address: Any, kind: Any) -> Any:
             return builder.inttoptr(address, kind.as_pointer())
 
         def place(start: Any, *steps: tuple[Any, int]) -> Any:
+            """An address so many things of so many bytes further on."""
             for number, size in steps:
                 number = number if isinstance(number, ir.Value) else _INT(number)
                 start = builder.add(start, builder.mul(number, _INT(size)))
@@ -64,6 +69,7 @@ def multiply_tile(
             module, ir.FunctionType(ir.VoidType(), (_BYTE.as_pointer(), flag, flag, flag)), "llvm.prefetch.p0"
         )
         zero = ir.Constant(_SUMS, None)
+        # Sums are written as places in memory, and LLVM keeps them in registers as long as it can.
         cells = [(row, half) for row in range(count) for half in range(2)]
         totals = {cell: cgutils.alloca_once_value(builder, zero) for cell in cells}
         sums = {cell: cgutils.alloca_once(builder, _SUMS) for cell in cells}
@@ -75,7 +81,7 @@ def multiply_tile(
             with cgutils.for_range_slice(builder, builder.load(begin), end, _INT(1)) as (pair, _):
                 weights = []
                 for half in range(2):
-                    there = place(tile, (pair, 128), (half, 64))
+                    there = place(tile, (builder.mul(pair, pair_size), 4), (half, 64))
                     weights.append(builder.load(at(there, _PAIRS), align=4))
                     builder.call(ask, [at(builder.add(there, _INT(_AHEAD)), _BYTE), flag(0), flag(3), flag(1)])
                 for row in range(count):
@@ -97,34 +103,49 @@ def multiply_tile(
             builder.store(builder.fptrunc(total, _NARROW), at(there, _NARROW), align=2)
         return context.get_dummy_value()
 
-    return types.void(rows, *[types.int64] * 8), generate
+    return types.void(rows, *[types.int64] * 9), generate
+
+
+@loop
+def multiply_rows(
+    rows: int, x: int, tile: int, ends: int, parts: int, bias: int, out: int, inputs: int, pair: int, outputs: int
+) -> None:
+    """Rows of x times 32 columns of a matrix, plus float32 bias, rounded once to `out`; addresses are whole numbers.
+
+    Rows of x lie `inputs` numbers apart and those of `out` `outputs`. The matrix has a pair of inputs for each of its
+    columns, and the next pair begins `pair` such pairs later. Inputs are added up in parts, of which `ends` (parts,)
+    are the ends in pairs, and then the parts: each in its order.
+    """
+    row = 0
+    while row < rows:
+        own, there, left = x + 2 * inputs * row, out + 2 * outputs * row, rows - row
+        if left >= 12:
+            _multiply_tile(12, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 12
+        elif left >= 8:
+            _multiply_tile(8, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 8
+        elif left >= 6:
+            _multiply_tile(6, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 6
+        elif left >= 4:
+            _multiply_tile(4, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 4
+        elif left == 3:
+            _multiply_tile(3, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 3
+        elif left == 2:
+            _multiply_tile(2, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 2
+        else:
+            _multiply_tile(1, own, tile, ends, parts, bias, there, inputs, pair, outputs)
+            row += 1
 
 
 def tiled_product(
     x: int, tiles: int, ends: int, bias: int, out: int, rows: int, inputs: int, outputs: int, parts: int
 ) -> None:
-    """`out` (rows, outputs) = x (rows, inputs) times a matrix, plus bias, rounded once; addresses are whole numbers.
-
-    The matrix is given as (outputs / 32, inputs / 2, 32, 2), the float32 bias as (outputs,). Inputs are added up in
-    parts, of which `ends` (parts,) are the ends in pairs, and then the parts: each in its order.
-    """
+    """`out` (rows, outputs) = x (rows, inputs) times a matrix (outputs / 32, inputs / 2, 32, 2), plus bias."""
     for block in range(outputs // OUTPUTS):
         tile, own, there = tiles + 2 * OUTPUTS * inputs * block, bias + 4 * OUTPUTS * block, out + 2 * OUTPUTS * block
-        row = 0
-        while row < rows:
-            here, left = x + 2 * inputs * row, rows - row
-            if left >= 12:
-                multiply_tile(12, here, tile, ends, parts, own, there + 2 * outputs * row, inputs, outputs)
-                row += 12
-            elif left >= 8:
-                multiply_tile(8, here, tile, ends, parts, own, there + 2 * outputs * row, inputs, outputs)
-                row += 8
-            elif left >= 4:
-                multiply_tile(4, here, tile, ends, parts, own, there + 2 * outputs * row, inputs, outputs)
-                row += 4
-            elif left >= 2:
-                multiply_tile(2, here, tile, ends, parts, own, there + 2 * outputs * row, inputs, outputs)
-                row += 2
-            else:
-                multiply_tile(1, here, tile, ends, parts, own, there + 2 * outputs * row, inputs, outputs)
-                row += 1
+        multiply_rows(rows, x, tile, ends, parts, own, there, inputs, OUTPUTS, outputs)
