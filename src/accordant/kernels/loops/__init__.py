@@ -1,1 +1,4 @@
-"""The loops themselves, in the part of Python that numba compiles; imported, but for their `sizes`, only when they are compiled."""
+"""The loops themselves, in the part of Python that numba compiles.
+
+But for their `sizes` they are imported only when they are compiled.
+"""
