@@ -258,11 +258,13 @@ def test_the_name_changes_with_all_that_the_code_depends_on(tmp_path: Path, monk
         keys.add(compiled._key(torch.float32))
         file.write_text(text)
     assert compiled._key(torch.float32) == usual
+    monkeypatch.setattr(compiled, "_SIGNATURES", compiled._SIGNATURES | {"gate.swiglu": "nnnn i"})
+    keys.add(compiled._key(torch.float32))
     monkeypatch.setattr(compiled.llvm, "get_host_cpu_name", lambda: "another")
     keys.add(compiled._key(torch.float32))
     monkeypatch.setattr(compiled.importlib.metadata, "version", lambda package: "0.0")
     keys.add(compiled._key(torch.float32))
-    assert len(keys) == 4 + len(changed)
+    assert len(keys) == 5 + len(changed)
 
 
 def test_other_loops_of_an_earlier_release_are_not_taken(

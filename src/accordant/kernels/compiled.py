@@ -110,11 +110,14 @@ def _cache_folder() -> Path:
 
 
 def _key(dtype: torch.dtype) -> str:
-    """Changes with all that the code depends on: the loops, how they are compiled, by what and for which processor."""
+    """Changes with all that the code depends on: the loops, how they are compiled, by what and for which processor.
+
+    And with the signatures of this very process, whose sources another release may have replaced since it began.
+    """
     versions = [importlib.metadata.version(package) for package in ("numba", "llvmlite", "numpy")]
     processor = [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     sources = [file.read_text() for file in (Path(__file__), *sorted(_LOOPS.glob("*.py")))]
-    parts = [str(dtype), *versions, *processor, *sources]
+    parts = [str(dtype), str(_SIGNATURES), *versions, *processor, *sources]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -74,7 +74,8 @@ def estimate(
     warming_up = warm_ups * ppo.critic_warmup_epochs * iteration
     by_critic = by_policy + warming_up if ppo.baseline == "critic" else 0.0
     by_head = warming_up if ppo.baseline == "value_head" else 0.0
-    scorings = reward_models + (2 if ppo.baseline == "group_mean" else 3)
+    # The reference scores each answer, the critic does, and the policy those of one minibatch (`ppo.old_log_probs`).
+    scorings = reward_models + (1 if ppo.baseline == "group_mean" else 2) + 1 / ppo.minibatches
     mixed_in = updates * ppo.epochs * ppo.minibatches * ppo.ptx_examples * 2 * prompt if ppo.ptx_coefficient else 0.0
 
     prompts = min(1.0, evaluation.most_prompts / len(data.evaluation))
