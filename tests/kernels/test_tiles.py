@@ -105,6 +105,14 @@ def test_any_rows_in_any_shape(one_thread: None) -> None:
 
 
 @has_instruction
+def test_what_does_not_fit_is_refused(one_thread: None) -> None:
+    product = Tiles(normal(64, 96, seed=1), None)
+    for x in (torch.ones(2, 96), torch.ones(2, 64, dtype=torch.bfloat16)):
+        with pytest.raises(ValueError, match=r"must be bfloat16 of \(..., 96\)"):
+            product(x)
+
+
+@has_instruction
 def test_what_suits_tiles(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     weight = torch.zeros(64, 96, dtype=torch.bfloat16)
     assert suits_tiles(weight)

@@ -39,6 +39,8 @@ class Tiles:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
+        if x.dtype != torch.bfloat16 or x.shape[-1] != self.inputs:  # the loop looks at nothing but addresses
+            raise ValueError(f"{x.dtype} of {tuple(x.shape)}: must be bfloat16 of (..., {self.inputs})")
         x = x.contiguous()
         out = x.new_empty(*x.shape[:-1], self.outputs)
         given = x, self._tiles, self._ends, self._bias, out
@@ -58,11 +60,11 @@ def _ends_of_sums(inputs: int) -> Tensor:
     pairs, large = inputs // 2, 2.0**60
     places, ends = torch.arange(pairs), [0]
     while ends[-1] < pairs:
-        weight = torch.zeros(pairs, pairs, 2)
+        weight = torch.zeros(pairs, pairs, 2, dtype=torch.bfloat16)
         weight[:, ends[-1], 0] = large
         weight[places, places, 0] = -large
         weight[places[:-1], places[1:], 0] = 1
-        sums = F.linear(torch.ones(64, inputs).bfloat16(), weight.view(pairs, inputs).bfloat16())[0]
+        sums = F.linear(torch.ones(64, inputs, dtype=weight.dtype), weight.view(pairs, inputs))[0]
         lost = [place for place in range(ends[-1] + 1, pairs - 1) if sums[place] == 0]
         ends.append(lost[0] if lost else pairs)
     return torch.tensor(ends[1:])
