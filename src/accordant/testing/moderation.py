@@ -7,7 +7,7 @@ from pathlib import Path
 import tokenizers
 import torch
 from safetensors.torch import save_file
-from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from accordant.files import sha256, write_json
 from accordant.model.bert import Bert, BertConfig
@@ -27,12 +27,9 @@ _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 def save_tiny_encoder(folder: Path, seed: int = 0) -> Path:
     """Write a random encoder of a few thousand weights, as `bring_encoder` leaves the real one; returns `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pieces = tokenizers.Tokenizer(models.WordPiece(vocabulary(), unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pieces.train_from_iterator(
-        _SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=_SPECIAL, show_progress=False)
-    )
     pieces.post_processor = processors.BertProcessing(
         ("[SEP]", _SPECIAL.index("[SEP]")), ("[CLS]", _SPECIAL.index("[CLS]"))
     )
@@ -58,6 +55,14 @@ def save_tiny_encoder(folder: Path, seed: int = 0) -> Path:
     (folder / "config.json").write_text(json.dumps(raw))
     write_json(folder / DIGESTS, {"model.safetensors": sha256(folder / "model.safetensors")})
     return folder
+
+
+def vocabulary() -> dict[str, int]:
+    """The sentences' words and, for others, their letters; a trained one is numbered otherwise in each process."""
+    words = " ".join(_SENTENCES).split()
+    letters = sorted(set("".join(words)))
+    pieces = dict.fromkeys([*_SPECIAL, *words, *letters, *(f"##{letter}" for letter in letters)])
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def hub_names(model: Bert) -> dict[str, torch.Tensor]:
