@@ -134,7 +134,7 @@ def test_two_processes_that_compile_at_once(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_what_the_compiler_gives_for_bfloat16_is_loops() -> None:
-    assert gates(compiled.Loops(compiled._compiled(torch.bfloat16)), torch.bfloat16)
+    assert gates(compiled.Loops(compiled._compiled(torch.bfloat16), torch.bfloat16), torch.bfloat16)
 
 
 def flipped(data: bytes, place: int) -> bytes:
