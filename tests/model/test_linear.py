@@ -26,6 +26,26 @@ def test_a_packed_layer_computes_the_same(dtype: torch.dtype, bias: bool, rows: 
         torch.testing.assert_close(linear(x), expected.detach(), atol=1e-6 if dtype == torch.float32 else 0, rtol=0)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_by_itself_is_what_it_is_among_others(threads: int) -> None:
+    """Bit for bit, also where threads share its product; else the last row that is sampled is not what is scored."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        generator = torch.Generator().manual_seed(0)
+        linear = Linear(1536, 576, bias=False).bfloat16()
+        with torch.no_grad():
+            linear.weight.copy_(torch.randn(576, 1536, generator=generator))
+        x = torch.randn(200, 1536, generator=generator).bfloat16()
+        expected = linear(x).detach()
+        pack_linear_layers(linear)
+        with torch.inference_mode():
+            assert torch.equal(torch.cat([linear(row) for row in x.split(1)]), expected)
+            assert torch.equal(linear(x[3]), expected[3])
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("rows", [1, 64])
